@@ -1,0 +1,70 @@
+//! Children of one type out of children of many.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use crate::cancel::impl_map;
+use crate::child::{Child, OnCancel};
+
+macro_rules! boxed {
+    ($(#[$doc:meta])* $Name:ident, $($Send:ident)?) => {
+        $(#[$doc])*
+        #[must_use = "a child does nothing unless it is gathered"]
+        pub struct $Name<'a, O>(Pin<Box<dyn Child<Output = O> + $($Send +)? 'a>>);
+
+        impl<'a, O> $Name<'a, O> {
+            /// Boxes a child: a future, or an adapter of one.
+            pub fn new(child: impl Child<Output = O> + $($Send +)? 'a) -> Self {
+                Self(Box::pin(child))
+            }
+        }
+
+        impl<O> Child for $Name<'_, O> {
+            type Output = O;
+
+            fn poll_child(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O> {
+                self.0.as_mut().poll_child(cx)
+            }
+
+            fn cancel(mut self: Pin<&mut Self>) -> OnCancel {
+                self.0.as_mut().cancel()
+            }
+
+            fn poll_drain(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<O>> {
+                self.0.as_mut().poll_drain(cx)
+            }
+        }
+
+        impl<O> fmt::Debug for $Name<'_, O> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($Name)).finish_non_exhaustive()
+            }
+        }
+
+        impl_map! { $Name<'a, O> }
+    };
+}
+
+boxed! {
+    /// Any [`Child`] in a box, so that one `Vec` can hold plain and draining ones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{BoxChild, CancelExt, gather};
+    ///
+    /// let children = vec![
+    ///     BoxChild::new(async { Ok::<_, ()>(1) }),
+    ///     BoxChild::new(async { Ok(2) }.shield()),
+    /// ];
+    /// assert_eq!(pollster::block_on(gather(children)), Ok(vec![1, 2]));
+    /// ```
+    BoxChild, Send
+}
+
+boxed! {
+    /// As [`BoxChild`], for children that need not be `Send`.
+    LocalBoxChild,
+}

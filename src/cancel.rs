@@ -1,0 +1,287 @@
+//! How a child is cancelled: the adapters of a future that make it a draining child.
+
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use pin_project::pin_project;
+
+use crate::child::{Child, OnCancel};
+
+/// The gather was cancelled from outside: the signal of `cancel_on` came before its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("cancelled")]
+pub struct Cancelled;
+
+/// Extension of every [`Future`]: how it is cancelled as a child of a gather.
+///
+/// | the child | when the gather is cancelled |
+/// |---|---|
+/// | plain | is dropped in place, at once |
+/// | [`on_cancel`](Self::on_cancel) | is told through the hook, then polled to its own end |
+/// | [`cleanup`](Self::cleanup) | is dropped in place, then its clean-up is polled to its end |
+/// | [`shield`](Self::shield) | is told nothing, and polled to its own end |
+///
+/// The last three hold the gather back until they have ended, at most for its `grace`. None of them runs when the gather
+/// is dropped: dropping is not draining.
+///
+/// The adapters are [`Child`]ren and no longer futures, so that none of them is awaited by mistake outside of a gather,
+/// where nobody would tell it anything. Each has a `map`, for what would have been done with the future's output.
+pub trait CancelExt: Future + Sized {
+    /// Told through the hook when the gather is cancelled, then polled until it ends by itself.
+    ///
+    /// The hook runs at most once, before any child is polled again, and also for a future that was never polled (it may
+    /// hold a task that was spawned before). It does not run once the future has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn job() -> Result<(), &'static str> { Ok(()) }
+    /// # async fn example() -> Result<(), &'static str> {
+    /// use gather::{CancelExt, gather};
+    ///
+    /// // Aborted when its sibling fails, and waited for until the task is really gone.
+    /// let task = tokio::spawn(job()).on_cancel(|task| task.abort()).map(|joined| match joined {
+    ///     Ok(result) => result,
+    ///     Err(_) => Err("aborted"),
+    /// });
+    /// gather((task, job())).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn on_cancel<H>(self, hook: H) -> WithHook<Self, H>
+    where
+        H: FnOnce(Pin<&mut Self>),
+    {
+        WithHook { future: self, hook: Some(hook) }
+    }
+
+    /// Dropped in place when the gather is cancelled; then `make` is called and its future polled to its end. The child
+    /// ends without a result.
+    ///
+    /// `make` is called when the drain polls the child for the first time: all plain siblings are gone by then. A future
+    /// that was never polled has nothing to clean up: it is dropped, and `make` is not called.
+    fn cleanup<M, C>(self, make: M) -> Cleanup<Self, M, C>
+    where
+        M: FnOnce() -> C,
+        C: Future,
+    {
+        Cleanup { stage: Stage::Work { work: self, started: false }, make: Some(make) }
+    }
+
+    /// Told nothing when the gather is cancelled, and polled until it ends by itself.
+    ///
+    /// A future that was never polled is dropped.
+    fn shield(self) -> Shield<Self> {
+        Shield { future: self, started: false }
+    }
+}
+
+impl<F: Future> CancelExt for F {}
+
+/// Child of [`CancelExt::on_cancel`]. Its hook is dropped with it, or once it was called.
+#[pin_project]
+#[must_use = "a child does nothing unless it is gathered"]
+pub struct WithHook<F, H> {
+    #[pin]
+    future: F,
+    hook: Option<H>,
+}
+
+impl<F, H> Child for WithHook<F, H>
+where
+    F: Future,
+    H: FnOnce(Pin<&mut F>),
+{
+    type Output = F::Output;
+
+    fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
+    }
+
+    fn cancel(self: Pin<&mut Self>) -> OnCancel {
+        let this = self.project();
+        if let Some(hook) = this.hook.take() {
+            hook(this.future);
+        }
+        OnCancel::Drain
+    }
+}
+
+/// Child of [`CancelExt::cleanup`].
+#[pin_project]
+#[must_use = "a child does nothing unless it is gathered"]
+pub struct Cleanup<F, M, C> {
+    #[pin]
+    stage: Stage<F, C>,
+    make: Option<M>,
+}
+
+/// What is alive of a [`Cleanup`]; dropping it drops just that.
+#[pin_project(project = StageProj)]
+enum Stage<F, C> {
+    Work {
+        #[pin]
+        work: F,
+        started: bool,
+    },
+    /// Cancelled: the work is gone, its clean-up is not made yet.
+    Cancelled,
+    Cleaning(#[pin] C),
+}
+
+impl<F, M, C> Child for Cleanup<F, M, C>
+where
+    F: Future,
+    M: FnOnce() -> C,
+    C: Future,
+{
+    type Output = F::Output;
+
+    fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let StageProj::Work { work, started } = self.project().stage.project() else {
+            panic!("`Cleanup::poll_child` called after `cancel`");
+        };
+        *started = true;
+        work.poll(cx)
+    }
+
+    fn cancel(self: Pin<&mut Self>) -> OnCancel {
+        let mut stage = self.project().stage;
+        if let StageProj::Work { started: false, .. } = stage.as_mut().project() {
+            return OnCancel::Drop;
+        }
+        stage.set(Stage::Cancelled);
+        OnCancel::Drain
+    }
+
+    fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        let mut this = self.project();
+        if let Some(make) = this.make.take() {
+            this.stage.set(Stage::Cleaning(make()));
+        }
+        match this.stage.project() {
+            StageProj::Cleaning(cleaning) => cleaning.poll(cx).map(|_| None),
+            _ => panic!("`Cleanup::poll_drain` called before `cancel`, or after its clean-up panicked"),
+        }
+    }
+}
+
+/// Child of [`CancelExt::shield`].
+#[pin_project]
+#[must_use = "a child does nothing unless it is gathered"]
+pub struct Shield<F> {
+    #[pin]
+    future: F,
+    started: bool,
+}
+
+impl<F: Future> Child for Shield<F> {
+    type Output = F::Output;
+
+    fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        *this.started = true;
+        this.future.poll(cx)
+    }
+
+    fn cancel(self: Pin<&mut Self>) -> OnCancel {
+        if self.started { OnCancel::Drain } else { OnCancel::Drop }
+    }
+}
+
+/// Child of the adapters' `map`: the child before it, with its output passed through a closure, also one that comes
+/// during the drain.
+#[pin_project]
+#[must_use = "a child does nothing unless it is gathered"]
+pub struct Map<C, F> {
+    #[pin]
+    child: C,
+    map: Option<F>,
+}
+
+impl<C, F, T> Map<C, F>
+where
+    C: Child,
+    F: FnOnce(C::Output) -> T,
+{
+    pub(crate) fn new(child: C, map: F) -> Self {
+        Map { child, map: Some(map) }
+    }
+
+    fn apply(map: &mut Option<F>, output: C::Output) -> T {
+        map.take().expect("`Map` polled after its end")(output)
+    }
+}
+
+impl<C, F, T> Child for Map<C, F>
+where
+    C: Child,
+    F: FnOnce(C::Output) -> T,
+{
+    type Output = T;
+
+    fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let this = self.project();
+        this.child.poll_child(cx).map(|output| Self::apply(this.map, output))
+    }
+
+    fn cancel(self: Pin<&mut Self>) -> OnCancel {
+        self.project().child.cancel()
+    }
+
+    fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let this = self.project();
+        this.child.poll_drain(cx).map(|output| output.map(|output| Self::apply(this.map, output)))
+    }
+}
+
+/// Gives each adapter its `map`. It is inherent, because a trait's would clash with that of a future's extensions.
+macro_rules! impl_map {
+    ($($adapter:ident<$($lifetime:lifetime,)? $($parameter:ident),+>)*) => {$(
+        impl<$($lifetime,)? $($parameter),+> $adapter<$($lifetime,)? $($parameter),+>
+        where
+            Self: Child,
+        {
+            /// Passes its output through `map`, also one that comes during the drain.
+            pub fn map<F_, T>(self, map: F_) -> $crate::Map<Self, F_>
+            where
+                F_: FnOnce(<Self as Child>::Output) -> T,
+            {
+                $crate::Map::new(self, map)
+            }
+        }
+    )*};
+}
+pub(crate) use impl_map;
+
+impl_map! { WithHook<F, H> Cleanup<F, M, C> Shield<F> Map<C, F> }
+
+impl<F, H> fmt::Debug for WithHook<F, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WithHook").field("told", &self.hook.is_none()).finish_non_exhaustive()
+    }
+}
+
+impl<F, M, C> fmt::Debug for Cleanup<F, M, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match &self.stage {
+            Stage::Work { .. } => "work",
+            Stage::Cancelled => "cancelled",
+            Stage::Cleaning(_) => "cleaning",
+        };
+        f.debug_struct("Cleanup").field("stage", &format_args!("{stage}")).finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Debug for Shield<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shield").field("started", &self.started).finish_non_exhaustive()
+    }
+}
+
+impl<C, F> fmt::Debug for Map<C, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map").finish_non_exhaustive()
+    }
+}

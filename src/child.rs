@@ -1,0 +1,101 @@
+//! What a gather polls.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+/// What a gather polls: every [`Future`] is one, and a thing with its own way to stop can be one.
+///
+/// *When to use.* A future needs nothing: it is a *plain* child, and cancelling it drops it in place. A future that wants
+/// to clean up asynchronously gets an adapter of [`CancelExt`](crate::CancelExt). Implement the trait by hand for a thing
+/// that is no future but can be polled and told to stop, such as a DMA transfer.
+///
+/// *Calls.* The gather calls [`poll_child`](Self::poll_child) until it is ready, and then destroys the child. If the
+/// gather is cancelled before that, it calls [`cancel`](Self::cancel) once, also on a child that was never polled. A
+/// child that answers [`OnCancel::Drop`] is dropped in place at once; one that answers [`OnCancel::Drain`] is polled
+/// through [`poll_drain`](Self::poll_drain) until that is ready or the grace is over.
+///
+/// *Cancellation.* Whatever the child owes the world when it goes without an answer (the gather was dropped, the grace is
+/// over, a sibling panicked) it must do in its destructor: it is not told then.
+///
+/// # Examples
+///
+/// ```
+/// use core::pin::Pin;
+/// use core::task::{Context, Poll};
+/// use gather::{Child, OnCancel, gather};
+///
+/// /// A transfer that goes on by itself, and must be stopped and seen to have stopped before its buffer may go.
+/// #[derive(Default)]
+/// struct Transfer {
+///     stopping: bool,
+/// }
+///
+/// impl Child for Transfer {
+///     type Output = Result<usize, &'static str>;
+///
+///     fn poll_child(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+///         Poll::Pending
+///     }
+///
+///     fn cancel(mut self: Pin<&mut Self>) -> OnCancel {
+///         self.stopping = true; // in earnest: clear the enable bit
+///         OnCancel::Drain
+///     }
+///
+///     fn poll_drain(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Output>> {
+///         assert!(self.stopping); // in earnest: read the idle bit
+///         Poll::Ready(None)
+///     }
+/// }
+///
+/// let failing = async { Err::<(), _>("no signal") };
+/// let all = gather((Transfer::default(), failing));
+/// assert_eq!(pollster::block_on(all), Err("no signal"));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a child of a gather: it is neither a future nor an adapter of one",
+    label = "not a future",
+    note = "call the `async fn`, or pass the `async` block itself; a closure must be called first"
+)]
+pub trait Child {
+    /// What it ends with.
+    type Output;
+
+    /// Polls it towards its end. It is not called `poll`, which would clash with [`Future::poll`].
+    ///
+    /// Not called again once it was ready, nor after [`cancel`](Self::cancel).
+    fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output>;
+
+    /// Tells it that it is cancelled, and asks what should become of it.
+    ///
+    /// Called at most once, also on a child that was never polled, and never after [`poll_child`](Self::poll_child) was
+    /// ready. All children of the gather are told, in index order, before any of them is polled again.
+    fn cancel(self: Pin<&mut Self>) -> OnCancel {
+        OnCancel::Drop
+    }
+
+    /// Polled in place of [`poll_child`](Self::poll_child) once [`cancel`](Self::cancel) has answered
+    /// [`OnCancel::Drain`]: for the first time in that same poll of the gather, without a wake. `None`: it has ended
+    /// without a result.
+    fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
+        self.poll_child(cx).map(Some)
+    }
+}
+
+impl<F: Future + ?Sized> Child for F {
+    type Output = F::Output;
+
+    fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll(cx)
+    }
+}
+
+/// A child's answer to [`Child::cancel`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnCancel {
+    /// Drop it in place, at once.
+    Drop,
+    /// Poll it through [`Child::poll_drain`] until it has ended, or until the grace is over.
+    Drain,
+}

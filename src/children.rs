@@ -1,0 +1,221 @@
+//! Containers of children. They hold the children and what was kept of them, and hold no logic: the poll loop is in
+//! [`gather`](crate::gather), the steps of one child are in [`Place`].
+
+mod array;
+mod inline;
+mod tuple;
+#[cfg(feature = "alloc")]
+mod vec;
+
+use core::fmt;
+use core::ops::{ControlFlow, Range};
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use crate::child::{Child, OnCancel};
+use crate::outcome::End;
+use crate::policy::Judge;
+
+/// What can be gathered: a tuple of up to 16 [`Child`]ren of any types, an array `[C; N]`, and with the feature `alloc` a
+/// `Vec<C>` or a `Box<[C]>`.
+///
+/// Sealed: implemented for these alone.
+///
+/// | container | when it is polled | memory |
+/// |---|---|---|
+/// | tuple, array | each pending child, with the caller's waker | in place, nothing allocated |
+/// | `Vec`, boxed slice | the children that were woken, each with a waker of its own | in the caller's buffer; two allocations for any number of children |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be gathered",
+    label = "not a tuple of up to 16 children, an array, a `Vec` or a boxed slice of them",
+    note = "collect an iterator: `iter.collect::<Gather<_>>()`; put a single child into an array: `[child]`"
+)]
+pub trait IntoChildren: Sized + sealed::Sealed {
+    /// How they are held under a policy.
+    #[doc(hidden)]
+    type Children<P>: fmt::Debug;
+    /// Holds the index of any child.
+    #[doc(hidden)]
+    type Index: Index;
+
+    #[doc(hidden)]
+    fn into_children<P>(self) -> Self::Children<P>;
+    /// Children of which none is left.
+    #[doc(hidden)]
+    fn vacant<P>() -> Self::Children<P>;
+    /// For children that were never polled.
+    #[doc(hidden)]
+    fn change_policy<Old, New>(children: Self::Children<Old>) -> Self::Children<New>;
+}
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+/// The children of a gather under the policy `P`.
+pub trait Children<P> {
+    /// What was kept of all of them, in their shape.
+    type Kept;
+    /// What is made of the output that stopped the gather.
+    type Stop;
+
+    /// Whether a child is left.
+    fn is_live(&self) -> bool;
+
+    /// Called before the first visit.
+    fn start(self: Pin<&mut Self>);
+
+    /// Has this waker woken when a child is. Called at the start of each poll.
+    fn register(self: Pin<&mut Self>, waker: &Waker);
+
+    /// Called before a poll of the gather is pending: a child that was woken during it wakes the gather.
+    fn rearm(self: Pin<&mut Self>, waker: &Waker);
+
+    /// Counts every live child as woken.
+    fn wake_all(self: Pin<&mut Self>);
+
+    /// Visits the live children of the span in index order, until the visitor breaks.
+    fn visit<V: Visitor<P>>(self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()>;
+
+    /// Drops what was kept, but not the output that stopped the gather.
+    fn discard_kept(self: Pin<&mut Self>, stopped: Option<usize>);
+
+    /// Takes what was kept of each child. All must have ended, and something have been kept of each.
+    fn take_kept(self: Pin<&mut Self>) -> Self::Kept;
+
+    /// Takes the output that stopped the gather, which the child of this index left.
+    fn take_stop(self: Pin<&mut Self>, index: usize) -> Self::Stop;
+
+    /// Drops all that is left, in index order.
+    fn clear(self: Pin<&mut Self>);
+}
+
+/// Which children a visit is about.
+#[derive(Clone, Copy)]
+pub enum Span {
+    /// The woken ones below this index. Where wakes are not told apart: all below it.
+    WokenBelow(usize),
+    /// All from this index on.
+    From(usize),
+}
+
+impl Span {
+    pub(crate) fn bounds(self) -> Range<usize> {
+        match self {
+            Span::WokenBelow(end) => 0..end,
+            Span::From(start) => start..usize::MAX,
+        }
+    }
+}
+
+/// What is done with each child of a visit.
+pub trait Visitor<P> {
+    fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()>;
+}
+
+/// What came of polling a running child.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Pending,
+    Ended,
+    /// It ended, and with it the gather.
+    Stopped,
+}
+
+/// The place of one live child in its container, and the steps of its life:
+///
+/// ```text
+///          poll: ready            ┌ keeps all ─> keep(Done)
+/// live ──────────────────> judge ─┼ keep ──────> keep(Done)
+///  │                              └ stop ──────> stop
+///  │ cancel ── Drop ─────────────────────┐
+///  └────────── Drain ─> live, drained: ──┴ keeps all ─> keep(Drained | Dropped), else discard
+/// ```
+///
+/// Whether a live child is pending or draining is not written down for each: in a gather that runs all are pending, in
+/// one that drains all are draining.
+pub trait Place<P>: Sized {
+    type Child: Child<Output = Self::Output>;
+    type Output;
+    type Judge: Judge<Self::Output>;
+    const KEEPS_ALL: bool;
+
+    fn child(&mut self) -> Pin<&mut Self::Child>;
+
+    /// Calls `poll` with the child and the context that it is polled under.
+    fn poll_with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut Self::Child>, &mut Context<'_>) -> R,
+    ) -> R {
+        poll(self.child(), cx)
+    }
+
+    /// Destroys the child, and keeps how it ended.
+    fn keep(self, end: End<Self::Output>);
+
+    /// Destroys the child, and puts its output by as the one that stopped the gather.
+    fn stop(self, output: Self::Output);
+
+    /// Destroys the child, and keeps nothing.
+    fn discard(self);
+
+    fn poll(mut self, cx: &mut Context<'_>) -> Step {
+        match self.poll_with(cx, Child::poll_child) {
+            Poll::Pending => Step::Pending,
+            Poll::Ready(output) => {
+                let stops = Self::Judge::stops(&output);
+                if stops && !Self::KEEPS_ALL {
+                    self.stop(output);
+                } else {
+                    self.keep(End::Done(output));
+                }
+                if stops { Step::Stopped } else { Step::Ended }
+            }
+        }
+    }
+
+    fn cancel(mut self) {
+        match self.child().cancel() {
+            OnCancel::Drain => {}
+            OnCancel::Drop => self.end(End::Dropped),
+        }
+    }
+
+    fn drain(mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(output) = self.poll_with(cx, Child::poll_drain) {
+            self.end(End::Drained(output));
+        }
+    }
+
+    /// An end after the cause.
+    fn end(self, end: End<Self::Output>) {
+        if Self::KEEPS_ALL {
+            self.keep(end);
+        } else {
+            self.discard();
+        }
+    }
+}
+
+/// An index, in as few bytes as the container needs.
+pub trait Index: Copy + fmt::Debug {
+    fn new(index: usize) -> Self;
+    fn get(self) -> usize;
+}
+
+macro_rules! impl_index {
+    ($($integer:ty)*) => {$(
+        impl Index for $integer {
+            fn new(index: usize) -> Self {
+                index as $integer
+            }
+
+            fn get(self) -> usize {
+                self as usize
+            }
+        }
+    )*};
+}
+
+impl_index! { u8 u32 usize }

@@ -1,0 +1,393 @@
+//! `Vec` and boxed slices: children are polled and dropped in the caller's buffer, and what is kept of them is written
+//! once, into the buffer that becomes the result.
+//!
+//! Invariants of this module's `unsafe`:
+//!
+//! - IN-PLACE: from the start on the caller's buffer is neither moved, grown, nor touched by its own `Vec`, whose length
+//!   is zero; a child in it is there exactly while its `live` bit is set, and is dropped where it is. Before the start
+//!   no child was pinned.
+//! - KEPT: a cell holds a value exactly while its `kept` bit is set. A bit is set after the value was written, and unset
+//!   before it is dropped or taken.
+//! - ONE-TYPE: the cells of a `Buffer<C, P>` were made for `<P as Judge<C::Output>>::Kept`, and hold nothing else. `P`
+//!   changes only before the start, when there are no cells.
+
+#![allow(unsafe_code, reason = "children dropped one by one in a buffer, and results written into one in any order")]
+
+extern crate alloc;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::{self, MaybeUninit};
+use core::ops::ControlFlow;
+use core::pin::Pin;
+use core::ptr::{self, NonNull};
+use core::task::{Context, Waker};
+
+use super::{Children, IntoChildren, Place, Span, Visitor, sealed};
+use crate::child::Child;
+use crate::outcome::End;
+use crate::policy::{Judge, Policy};
+use crate::readiness::WakerBlock;
+
+/// The children of a `Vec` or a boxed slice.
+pub struct Buffer<C: Child, P> {
+    /// Holds all children before the start, and is their memory after it.
+    children: Vec<C>,
+    started: Option<Started<C::Output>>,
+    policy: PhantomData<fn() -> P>,
+}
+
+/// What the children need once they are polled.
+struct Started<O> {
+    block: WakerBlock,
+    live: usize,
+    cells: Cells<O>,
+    stopped: Option<O>,
+}
+
+// Children are pinned in the buffer, never in the handle (IN-PLACE); outputs are never pinned.
+impl<C: Child, P> Unpin for Buffer<C, P> {}
+
+impl<C: Child, P> Buffer<C, P> {
+    fn new(children: Vec<C>) -> Self {
+        Buffer { children, started: None, policy: PhantomData }
+    }
+
+    fn left(&self) -> usize {
+        match &self.started {
+            Some(started) => started.live,
+            None => self.children.len(),
+        }
+    }
+
+    /// Drops the live children and the kept values in index order. A panic does not keep the rest from being dropped.
+    fn drop_left(&mut self) {
+        struct Rest<'a, C: Child, P>(&'a mut Buffer<C, P>);
+
+        impl<C: Child, P> Drop for Rest<'_, C, P> {
+            fn drop(&mut self) {
+                self.0.drop_left();
+            }
+        }
+
+        let rest = Rest(self);
+        if let Some(started) = &mut rest.0.started {
+            let mut from = 0;
+            while let Some(index) = started.block.next_left(from) {
+                if started.block.is_live(index) {
+                    LiveChild::<C, P>::new(&mut rest.0.children, started, index).end_child();
+                } else {
+                    started.drop_kept(index);
+                }
+                from = index + 1;
+            }
+        }
+        mem::forget(rest);
+    }
+}
+
+impl<O> Started<O> {
+    fn drop_kept(&mut self, index: usize) {
+        debug_assert!(self.block.is_kept(index));
+        self.block.set_kept(index, false);
+        // SAFETY: KEPT, its bit was set.
+        unsafe { self.cells.drop_value(index) };
+    }
+}
+
+impl<C: Child, P> Drop for Buffer<C, P> {
+    fn drop(&mut self) {
+        self.drop_left();
+    }
+}
+
+impl<C: Child, P> fmt::Debug for Buffer<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer").field("live", &self.left()).finish_non_exhaustive()
+    }
+}
+
+/// A live child in the buffer.
+struct LiveChild<'a, C: Child, P> {
+    child: NonNull<C>,
+    started: &'a mut Started<C::Output>,
+    index: usize,
+    policy: PhantomData<P>,
+}
+
+impl<'a, C: Child, P> LiveChild<'a, C, P> {
+    fn new(children: &'a mut Vec<C>, started: &'a mut Started<C::Output>, index: usize) -> Self {
+        assert!(started.block.is_live(index));
+        let first = children.as_mut_ptr();
+        // SAFETY: IN-PLACE, the index is that of a live child, which lies in the buffer; a `Vec`'s pointer is not null.
+        let child = unsafe { NonNull::new_unchecked(first.add(index)) };
+        LiveChild { child, started, index, policy: PhantomData }
+    }
+
+    fn end_child(&mut self) {
+        self.started.block.end(self.index);
+        self.started.live -= 1;
+        // SAFETY: IN-PLACE. `new` saw its bit set, and each caller does this once, with nothing after it.
+        unsafe { self.child.drop_in_place() };
+    }
+}
+
+impl<C, P> Place<P> for LiveChild<'_, C, P>
+where
+    C: Child,
+    P: Policy + Judge<C::Output>,
+{
+    type Child = C;
+    type Output = C::Output;
+    type Judge = P;
+    const KEEPS_ALL: bool = P::KEEPS_ALL;
+
+    fn child(&mut self) -> Pin<&mut C> {
+        // SAFETY: IN-PLACE, the child is there and stays where it is.
+        unsafe { Pin::new_unchecked(self.child.as_mut()) }
+    }
+
+    fn poll_with<R>(&mut self, _: &mut Context<'_>, poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> R) -> R {
+        // SAFETY: as in `child`; written out because the block is borrowed beside it.
+        let child = unsafe { Pin::new_unchecked(self.child.as_mut()) };
+        self.started.block.with_waker(self.index, |waker| poll(child, &mut Context::from_waker(waker)))
+    }
+
+    fn keep(mut self, end: End<C::Output>) {
+        self.end_child();
+        // SAFETY: ONE-TYPE; the child was live until now, so its cell is empty (KEPT).
+        unsafe { self.started.cells.write::<P::Kept>(self.index, P::keep(end)) };
+        self.started.block.set_kept(self.index, true);
+    }
+
+    fn stop(mut self, output: C::Output) {
+        self.end_child();
+        self.started.stopped = Some(output);
+    }
+
+    fn discard(mut self) {
+        self.end_child();
+    }
+}
+
+impl<P, C> Children<P> for Buffer<C, P>
+where
+    P: Policy + Judge<C::Output>,
+    C: Child,
+{
+    type Kept = Vec<P::Kept>;
+    type Stop = P::Stop;
+
+    fn is_live(&self) -> bool {
+        self.left() != 0
+    }
+
+    fn start(self: Pin<&mut Self>) {
+        let this = self.get_mut();
+        let count = this.children.len();
+        if this.started.is_some() || count == 0 {
+            return;
+        }
+        let block = WakerBlock::new(count);
+        let cells = Cells::new::<P::Kept>(count);
+        // SAFETY: the length shrinks. From here on the `live` bits, all set, own the children (IN-PLACE).
+        unsafe { this.children.set_len(0) };
+        this.started = Some(Started { block, live: count, cells, stopped: None });
+    }
+
+    fn register(self: Pin<&mut Self>, waker: &Waker) {
+        if let Some(started) = &self.started {
+            started.block.register(waker);
+        }
+    }
+
+    fn rearm(self: Pin<&mut Self>, waker: &Waker) {
+        if let Some(started) = &mut self.get_mut().started {
+            started.block.rearm(waker);
+        }
+    }
+
+    fn wake_all(self: Pin<&mut Self>) {
+        if let Some(started) = &mut self.get_mut().started {
+            started.block.wake_all();
+        }
+    }
+
+    fn visit<V: Visitor<P>>(self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()> {
+        let Buffer { children, started, .. } = self.get_mut();
+        let Some(started) = started else { return ControlFlow::Continue(()) };
+        match span {
+            // Only a child that was started has a waker, so all that were woken lie below the bound.
+            Span::WokenBelow(_) => {
+                let mut woken = started.block.woken();
+                while let Some(index) = woken.next(&started.block) {
+                    visitor.visit(index, LiveChild::<C, P>::new(children, started, index))?;
+                }
+            }
+            Span::From(mut from) => {
+                while let Some(index) = started.block.next_live(from) {
+                    visitor.visit(index, LiveChild::<C, P>::new(children, started, index))?;
+                    from = index + 1;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn discard_kept(self: Pin<&mut Self>, _: Option<usize>) {
+        let Some(started) = &mut self.get_mut().started else { return };
+        let mut from = 0;
+        while let Some(index) = started.block.next_left(from) {
+            if started.block.is_kept(index) {
+                started.drop_kept(index);
+            }
+            from = index + 1;
+        }
+    }
+
+    fn take_kept(self: Pin<&mut Self>) -> Vec<P::Kept> {
+        match self.get_mut().started.take() {
+            Some(Started { block, cells, .. }) => {
+                assert_eq!(block.kept_count(), block.children());
+                // SAFETY: ONE-TYPE; all `kept` bits are set (KEPT), and the block that holds them goes.
+                unsafe { cells.into_box::<P::Kept>().assume_init().into_vec() }
+            }
+            None => Vec::new(),
+        }
+    }
+
+    fn take_stop(self: Pin<&mut Self>, _: usize) -> P::Stop {
+        let stopped = self.get_mut().started.as_mut().and_then(|started| started.stopped.take());
+        P::stop(stopped.expect("the child that stopped the gather left its output"))
+    }
+
+    fn clear(self: Pin<&mut Self>) {
+        let this = self.get_mut();
+        this.drop_left();
+        this.started = None;
+        this.children = Vec::new();
+    }
+}
+
+/// A boxed slice of `MaybeUninit` values, of a type that only the functions know.
+///
+/// What is kept under a policy is known where the policy can judge the output; a gather must be a type without that, so
+/// that `gather(..).settle()` takes children whose output is no `Result`.
+struct Cells<O> {
+    cells: NonNull<u8>,
+    count: usize,
+    of: &'static CellType,
+    outputs: PhantomData<O>,
+}
+
+// SAFETY: the cells hold values that were made of outputs: the output, its `Ok`, its `Err`, or both.
+unsafe impl<O: Send> Send for Cells<O> {}
+// SAFETY: as above.
+unsafe impl<O: Sync> Sync for Cells<O> {}
+
+/// What is done with cells where their type is not known.
+struct CellType {
+    drop_value: unsafe fn(NonNull<u8>, usize),
+    free: unsafe fn(NonNull<u8>, usize),
+}
+
+impl CellType {
+    const fn of<K>() -> Self {
+        CellType {
+            // SAFETY: the caller's, of `Cells::drop_value`.
+            drop_value: |cells, index| unsafe { cells.cast::<K>().add(index).drop_in_place() },
+            // SAFETY: made by `Cells::new` with this count, and freed once.
+            free: |cells, count| unsafe { drop(boxed::<K>(cells, count)) },
+        }
+    }
+}
+
+/// # Safety
+///
+/// The cells were made by `Cells::new::<K>(count)`, and are owned by the caller.
+unsafe fn boxed<K>(cells: NonNull<u8>, count: usize) -> Box<[MaybeUninit<K>]> {
+    // SAFETY: by the caller.
+    unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(cells.cast::<MaybeUninit<K>>().as_ptr(), count)) }
+}
+
+impl<O> Cells<O> {
+    fn new<K>(count: usize) -> Self {
+        let cells = NonNull::from(Box::leak(Box::<[K]>::new_uninit_slice(count))).cast();
+        Cells { cells, count, of: const { &CellType::of::<K>() }, outputs: PhantomData }
+    }
+
+    /// # Safety
+    ///
+    /// `K` is the type that the cells were made for, and the cell is empty.
+    unsafe fn write<K>(&mut self, index: usize, value: K) {
+        debug_assert!(index < self.count);
+        // SAFETY: by the caller; the index is that of a child.
+        unsafe { self.cells.cast::<K>().add(index).write(value) };
+    }
+
+    /// # Safety
+    ///
+    /// The cell holds a value.
+    unsafe fn drop_value(&mut self, index: usize) {
+        debug_assert!(index < self.count);
+        // SAFETY: by the caller.
+        unsafe { (self.of.drop_value)(self.cells, index) };
+    }
+
+    /// # Safety
+    ///
+    /// `K` is the type that the cells were made for.
+    unsafe fn into_box<K>(self) -> Box<[MaybeUninit<K>]> {
+        let this = mem::ManuallyDrop::new(self);
+        // SAFETY: by the caller; `self` is not dropped.
+        unsafe { boxed(this.cells, this.count) }
+    }
+}
+
+impl<O> Drop for Cells<O> {
+    fn drop(&mut self) {
+        // SAFETY: made by `new` with this count.
+        unsafe { (self.of.free)(self.cells, self.count) };
+    }
+}
+
+impl<C: Child> sealed::Sealed for Vec<C> {}
+
+impl<C: Child> IntoChildren for Vec<C> {
+    type Children<P> = Buffer<C, P>;
+    type Index = usize;
+
+    fn into_children<P>(self) -> Buffer<C, P> {
+        Buffer::new(self)
+    }
+
+    fn vacant<P>() -> Buffer<C, P> {
+        Buffer::new(Vec::new())
+    }
+
+    fn change_policy<Old, New>(mut children: Buffer<C, Old>) -> Buffer<C, New> {
+        assert!(children.started.is_none(), "ONE-TYPE: the policy changes only before the start");
+        Buffer::new(mem::take(&mut children.children))
+    }
+}
+
+impl<C: Child> sealed::Sealed for Box<[C]> {}
+
+impl<C: Child> IntoChildren for Box<[C]> {
+    type Children<P> = Buffer<C, P>;
+    type Index = usize;
+
+    fn into_children<P>(self) -> Buffer<C, P> {
+        Buffer::new(self.into_vec())
+    }
+
+    fn vacant<P>() -> Buffer<C, P> {
+        Buffer::new(Vec::new())
+    }
+
+    fn change_policy<Old, New>(children: Buffer<C, Old>) -> Buffer<C, New> {
+        Vec::change_policy(children)
+    }
+}

@@ -1,0 +1,68 @@
+//! How many children may have started and not ended.
+
+/// Who may start. Children start in index order.
+pub trait Concurrency {
+    /// Whether a child can be held back at all.
+    const LIMITED: bool;
+
+    /// Children below this index have started.
+    fn started(&self) -> usize;
+    fn has_room(&self) -> bool;
+    fn start(&mut self);
+    fn end(&mut self);
+}
+
+/// All of them, in the first poll.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unbounded;
+
+impl Concurrency for Unbounded {
+    const LIMITED: bool = false;
+
+    fn started(&self) -> usize {
+        usize::MAX
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn start(&mut self) {}
+
+    fn end(&mut self) {}
+}
+
+/// At most so many at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct AtMost {
+    limit: usize,
+    started: usize,
+    running: usize,
+}
+
+impl AtMost {
+    pub(crate) fn new(limit: usize) -> Self {
+        AtMost { limit, started: 0, running: 0 }
+    }
+}
+
+impl Concurrency for AtMost {
+    const LIMITED: bool = true;
+
+    fn started(&self) -> usize {
+        self.started
+    }
+
+    fn has_room(&self) -> bool {
+        self.running < self.limit
+    }
+
+    fn start(&mut self) {
+        self.started += 1;
+        self.running += 1;
+    }
+
+    fn end(&mut self) {
+        self.running -= 1;
+    }
+}

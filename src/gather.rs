@@ -1,0 +1,544 @@
+//! The gather and its poll loop.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::ControlFlow;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use futures_core::FusedFuture;
+use pin_project::pin_project;
+
+use crate::children::{Children, Index, IntoChildren, Place, Span, Step, Visitor};
+use crate::concurrency::{AtMost, Concurrency, Unbounded};
+use crate::delay::Delay;
+use crate::grace::{Grace, NoGrace, Once};
+use crate::nested::{Handshake, Nested};
+use crate::outcome::Cause;
+use crate::poison::{Poison, poison_on_panic};
+use crate::policy::{FailFast, Policy};
+use crate::signal::{NoSignal, OnSignal, Signal};
+
+/// Polls all children in place, and resolves when no child is left: to their values, or, once one has failed, to its
+/// error, when the others have been cancelled and are gone.
+///
+/// *When to use.* Wherever `try_join!` or `try_join_all` is, if a sibling of the failed child must have ended, or must
+/// clean up, before the caller goes on. See [`restart`](crate::restart()) for a group that is made anew when it fails.
+///
+/// *Children* are a tuple of up to 16, an array, or with the feature `alloc` a `Vec` or a boxed slice; see
+/// [`IntoChildren`]. All of them run in the task that polls the gather; nothing is spawned, and the children may borrow.
+///
+/// *Outcomes.* `Ok` with every child's value, in the children's order and shape; or `Err` with the first error that was
+/// seen. When several children fail in one poll, that is the error of the lowest index. For `gather(())` the error is
+/// [`Infallible`](core::convert::Infallible).
+///
+/// *Cancellation.* When a child fails, in this order: no plain sibling is polled again; values of finished siblings,
+/// which no one will get, are dropped; the pending children are told (draining ones) or dropped (plain ones) in index
+/// order; then the draining ones are polled, for the first time in the same poll, until each has ended or
+/// [`grace`](Gather::grace) is over. What they end with is dropped, it never replaces the error. Dropping the gather
+/// drops the children at once, in index order, and is not a drain: no asynchronous clean-up can run then.
+///
+/// *Panics.* A panic of a child leaves the poll in which it happened, after the other children were dropped, untold, in
+/// index order. Polling again after that, or after completion, panics.
+///
+/// *Fairness.* In one poll each child is polled at most once, in index order. One that wakes itself is polled in the next.
+///
+/// *Complexity.* See [`IntoChildren`] for who is polled and what is allocated.
+///
+/// # Examples
+///
+/// ```
+/// use gather::gather;
+///
+/// let both = gather((async { Ok::<_, &str>(1) }, async { Ok("one") }));
+/// assert_eq!(pollster::block_on(both), Ok((1, "one")));
+///
+/// // Both fail in the same poll: the lower index is the cause.
+/// let failing = gather([std::future::ready(Err::<(), _>("a")), std::future::ready(Err("b"))]);
+/// assert_eq!(pollster::block_on(failing), Err("a"));
+/// ```
+pub fn gather<I: IntoChildren>(children: I) -> Gather<I> {
+    Gather {
+        children: children.into_children(),
+        phase: Phase::Unpolled,
+        grace: NoGrace,
+        signal: NoSignal,
+        concurrency: Unbounded,
+        policy: PhantomData,
+    }
+}
+
+/// Future of [`gather`].
+///
+/// The parameters after the container are its settings; each has a method that sets it, before the first poll.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct Gather<I: IntoChildren, P = FailFast, G = NoGrace, S = NoSignal, L = Unbounded> {
+    #[pin]
+    children: I::Children<P>,
+    phase: Phase<I::Index>,
+    #[pin]
+    grace: G,
+    #[pin]
+    signal: S,
+    concurrency: L,
+    policy: PhantomData<fn() -> P>,
+}
+
+impl<I: IntoChildren, G> Gather<I, FailFast, G> {
+    /// Has ended, and waits for [`renew`](Self::renew).
+    pub(crate) fn vacant(grace: G) -> Self {
+        Gather {
+            children: I::vacant(),
+            phase: Phase::Ended,
+            grace,
+            signal: NoSignal,
+            concurrency: Unbounded,
+            policy: PhantomData,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase<X> {
+    /// Nobody was polled. Dropping it drops the children.
+    Unpolled,
+    /// There is no cause yet; all live children are pending. Dropping it drops them untold.
+    Running,
+    /// The cause is set, and all live children were told. Dropping it drops them.
+    Draining(Set<X>),
+    /// It was ready. No child is left.
+    Ended,
+    /// Something panicked. No child is left.
+    Panicked,
+}
+
+/// A cause that was set, in as few bytes as the container's index allows.
+#[derive(Clone, Copy, Debug)]
+enum Set<X> {
+    Completed,
+    /// By the child of this index, in the way of the policy.
+    Stopped(X),
+    Cancelled,
+}
+
+impl<X: Index> Set<X> {
+    fn stopped(self) -> Option<usize> {
+        match self {
+            Set::Stopped(index) => Some(index.get()),
+            Set::Completed | Set::Cancelled => None,
+        }
+    }
+
+    fn cause<P: Policy>(self) -> Cause {
+        match self {
+            Set::Completed => Cause::Completed,
+            Set::Stopped(index) => P::cause(index.get()),
+            Set::Cancelled => Cause::Cancelled,
+        }
+    }
+}
+
+impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
+    /// Settings are moved, never changed in place: so they need a gather that was not polled.
+    #[track_caller]
+    fn assert_unpolled(&self, method: &str) {
+        assert!(matches!(self.phase, Phase::Unpolled), "`Gather::{method}` must be called before the first poll");
+    }
+
+    /// Cancels all children when `signal` is ready, whatever it is ready with. The output becomes
+    /// `Result<Output, Cancelled>`.
+    ///
+    /// The signal is polled before the children in the first poll only, and after them in every poll as long as a child
+    /// is left and none has failed. So a signal that is ready at first starts nobody; a child that fires it is itself
+    /// cancelled in that poll; a gather whose last child has just ended is complete, not cancelled; and a failure stands
+    /// against a signal that comes later. The signal is dropped when the cancellation begins.
+    ///
+    /// # Panics
+    ///
+    /// If the gather was polled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Cancelled, gather};
+    /// use std::future::{pending, ready};
+    ///
+    /// let endless = gather([pending::<Result<(), ()>>()]).cancel_on(ready("stop"));
+    /// assert_eq!(pollster::block_on(endless), Err(Cancelled));
+    ///
+    /// let calm = gather([ready(Ok::<_, ()>(1))]).cancel_on(pending::<()>());
+    /// assert_eq!(pollster::block_on(calm), Ok(Ok([1])));
+    /// ```
+    #[track_caller]
+    pub fn cancel_on<F: Future>(self, signal: F) -> Gather<I, P, G, OnSignal<F>, L>
+    where
+        S: Unset,
+    {
+        self.assert_unpolled("cancel_on");
+        let Gather { children, phase, grace, signal: _, concurrency, policy } = self;
+        Gather { children, phase, grace, signal: OnSignal::new(signal), concurrency, policy }
+    }
+
+    /// Limits the drain: when the future that `make` returns is ready, the children that have not ended are dropped.
+    ///
+    /// `make` is called when the drain begins, after the children have been told, and only if one of them drains. So a
+    /// timer, which starts when it is made, can be made there. There is one grace for all children. It is polled after
+    /// them, so one that ends in the same poll is not lost. It is dropped before the gather is ready. Without a grace a
+    /// drain takes as long as the slowest child.
+    ///
+    /// # Panics
+    ///
+    /// If the gather was polled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, gather};
+    /// use std::future::{pending, ready};
+    ///
+    /// let deaf = async { pending::<Result<(), &str>>().await }.on_cancel(|_| ());
+    /// let failing = gather((deaf, ready(Err::<(), _>("failed")))).grace(|| ready(()));
+    /// assert_eq!(pollster::block_on(failing), Err("failed"));
+    /// ```
+    #[track_caller]
+    pub fn grace<M, F>(self, make: M) -> Gather<I, P, Once<M, F>, S, L>
+    where
+        G: Unset,
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        self.assert_unpolled("grace");
+        let Gather { children, phase, grace: _, signal, concurrency, policy } = self;
+        Gather { children, phase, grace: Delay::new(Some(make)), signal, concurrency, policy }
+    }
+
+    /// Starts at most `limit` children at a time: the next ones start, in index order, as others end.
+    ///
+    /// A freed place is filled in the same poll, after the woken children, also one that is freed by starting. Children
+    /// that have not started when the gather is cancelled are cancelled like the others; a plain one is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is 0, or if the gather was polled before.
+    #[track_caller]
+    pub fn concurrency(self, limit: usize) -> Gather<I, P, G, S, AtMost>
+    where
+        L: Unset,
+    {
+        assert!(limit != 0, "`Gather::concurrency` of 0 would never start a child");
+        self.assert_unpolled("concurrency");
+        let Gather { children, phase, grace, signal, concurrency: _, policy } = self;
+        Gather { children, phase, grace, signal, concurrency: AtMost::new(limit), policy }
+    }
+
+    /// Makes it a [`Child`](crate::Child) that is cancelled by its own handshake: its parent does not drop it but has it
+    /// cancel its children, and drains it until none of them is left.
+    ///
+    /// Cancelled by its parent it ends without a result; with [`cancel_on`](Gather::cancel_on) it ends with
+    /// `Err(Cancelled)`. A cause that was set before stands, so a gather that has failed and is draining ends with its
+    /// error.
+    pub fn nested(self) -> Nested<Self> {
+        Nested::new(self)
+    }
+}
+
+/// A setting that was not made yet. Each is made at most once.
+#[diagnostic::on_unimplemented(message = "this was set before", label = "is set at most once for a gather")]
+pub trait Unset {}
+
+impl Unset for NoSignal {}
+impl Unset for NoGrace {}
+impl Unset for Unbounded {}
+
+impl<I, P, G, S, L> Gather<I, P, G, S, L>
+where
+    I: IntoChildren<Children<P>: Children<P>>,
+    P: Policy,
+    G: Grace,
+    S: Signal,
+    L: Concurrency,
+{
+    /// One poll: the whole machine.
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Cause, Option<Output<I, P, S>>)> {
+        let mut this = self;
+        loop {
+            match this.phase {
+                Phase::Unpolled | Phase::Running => match this.as_mut().run(cx) {
+                    Some(set) => this.as_mut().begin_cancel(set),
+                    None => return Poll::Pending,
+                },
+                Phase::Draining(set) => {
+                    if this.as_mut().drain(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(this.as_mut().resolve(set));
+                }
+                Phase::Ended | Phase::Panicked => unreachable!("refused before the step"),
+            }
+        }
+    }
+
+    /// Polls the running children, and starts those that may start. The cause, once there is one.
+    fn run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Set<I::Index>> {
+        let mut this = self.project();
+        let is_first = matches!(this.phase, Phase::Unpolled);
+        if is_first {
+            if !this.children.is_live() {
+                return Some(Set::Completed);
+            }
+            if this.signal.as_mut().poll_fired(cx).is_ready() {
+                this.children.as_mut().start();
+                return Some(Set::Cancelled);
+            }
+            this.children.as_mut().start();
+            *this.phase = Phase::Running;
+        }
+        this.children.as_mut().register(cx.waker());
+
+        let mut run = Run { cx, concurrency: this.concurrency, stopped: None };
+        let started = run.concurrency.started();
+        let span = if is_first { Span::From(0) } else { Span::WokenBelow(started) };
+        let mut flow = this.children.as_mut().visit(span, &mut run);
+        if L::LIMITED && !is_first && flow.is_continue() {
+            flow = this.children.as_mut().visit(Span::From(started), &mut run);
+        }
+        let _ = flow;
+        if let Some(index) = run.stopped {
+            return Some(Set::Stopped(I::Index::new(index)));
+        }
+        if !this.children.is_live() {
+            return Some(Set::Completed);
+        }
+        if this.signal.poll_fired(cx).is_ready() {
+            return Some(Set::Cancelled);
+        }
+        this.children.rearm(cx.waker());
+        None
+    }
+
+    /// Sets the cause, and tells or drops every pending child.
+    fn begin_cancel(self: Pin<&mut Self>, set: Set<I::Index>) {
+        let mut this = self.project();
+        *this.phase = Phase::Draining(set);
+        this.signal.end();
+        if !P::KEEPS_ALL && !matches!(set, Set::Completed) {
+            this.children.as_mut().discard_kept(set.stopped());
+        }
+        if this.children.is_live() {
+            let _ = this.children.as_mut().visit(Span::From(0), &mut Cancel);
+        }
+        if this.children.is_live() {
+            this.children.wake_all();
+            this.grace.begin();
+        }
+    }
+
+    /// Polls the told children, then their grace. Ready when no child is left.
+    fn drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if this.children.is_live() {
+            this.children.as_mut().register(cx.waker());
+            let _ = this.children.as_mut().visit(Span::WokenBelow(usize::MAX), &mut Drain { cx });
+        }
+        if this.children.is_live() {
+            if this.grace.poll_over(cx).is_pending() {
+                this.children.rearm(cx.waker());
+                return Poll::Pending;
+            }
+            let _ = this.children.as_mut().visit(Span::From(0), &mut Abandon);
+        }
+        Poll::Ready(())
+    }
+
+    fn resolve(self: Pin<&mut Self>, set: Set<I::Index>) -> (Cause, Option<Output<I, P, S>>) {
+        let mut this = self.project();
+        this.grace.end();
+        let cause = set.cause::<P>();
+        let output = P::resolve::<_, S>(cause, this.children.as_mut());
+        this.children.clear();
+        *this.phase = Phase::Ended;
+        (cause, output)
+    }
+
+    /// Refuses what was polled to its end.
+    fn assert_pollable(&self) {
+        match self.phase {
+            Phase::Ended => panic!("`Gather` polled after completion"),
+            Phase::Panicked => panic!("`Gather` polled after a panic"),
+            Phase::Unpolled | Phase::Running | Phase::Draining(_) => {}
+        }
+    }
+
+    /// As [`Future::poll`], with the cause, and without an output where nothing can say that it was cancelled.
+    pub(crate) fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Cause, Option<Output<I, P, S>>)> {
+        self.assert_pollable();
+        poison_on_panic(self, |this| this.step(cx))
+    }
+
+    /// Begins the handshake, unless there is a cause already. Whether it did.
+    pub(crate) fn cancel(self: Pin<&mut Self>) -> bool {
+        self.assert_pollable();
+        let begins = matches!(self.phase, Phase::Unpolled | Phase::Running);
+        if begins {
+            poison_on_panic(self, |mut this| {
+                this.as_mut().project().children.start();
+                this.begin_cancel(Set::Cancelled);
+            });
+        }
+        begins
+    }
+
+    /// Gathers other children, in place, when the last ones are gone.
+    pub(crate) fn renew(self: Pin<&mut Self>, children: I) {
+        debug_assert!(matches!(self.phase, Phase::Ended));
+        let mut this = self.project();
+        this.children.set(children.into_children());
+        *this.phase = Phase::Unpolled;
+    }
+}
+
+type Output<I, P, S> = <P as Policy>::Output<
+    <<I as IntoChildren>::Children<P> as Children<P>>::Kept,
+    <<I as IntoChildren>::Children<P> as Children<P>>::Stop,
+    S,
+>;
+
+impl<I, P, G, S, L> Poison for Gather<I, P, G, S, L>
+where
+    I: IntoChildren<Children<P>: Children<P>>,
+    P: Policy,
+    G: Grace,
+    S: Signal,
+    L: Concurrency,
+{
+    fn poison(self: Pin<&mut Self>) {
+        let this = self.project();
+        *this.phase = Phase::Panicked;
+        this.children.clear();
+        this.signal.end();
+        this.grace.end();
+    }
+}
+
+impl<I, P, G, S, L> Future for Gather<I, P, G, S, L>
+where
+    I: IntoChildren<Children<P>: Children<P>>,
+    P: Policy,
+    G: Grace,
+    S: Signal,
+    L: Concurrency,
+{
+    type Output = Output<I, P, S>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_end(cx).map(|(_, output)| output.expect("nothing but a signal or a parent cancels"))
+    }
+}
+
+impl<I, P, G, S, L> FusedFuture for Gather<I, P, G, S, L>
+where
+    I: IntoChildren<Children<P>: Children<P>>,
+    P: Policy,
+    G: Grace,
+    S: Signal,
+    L: Concurrency,
+{
+    fn is_terminated(&self) -> bool {
+        matches!(self.phase, Phase::Ended | Phase::Panicked)
+    }
+}
+
+impl<I, P, G, S, L> Handshake for Gather<I, P, G, S, L>
+where
+    I: IntoChildren<Children<P>: Children<P>>,
+    P: Policy,
+    G: Grace,
+    S: Signal,
+    L: Concurrency,
+{
+    type Output = Output<I, P, S>;
+
+    fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
+        self.poll_end(cx).map(|(_, output)| output)
+    }
+
+    fn cancel(self: Pin<&mut Self>) {
+        self.cancel();
+    }
+}
+
+impl<I: IntoChildren, P, G, S, L> fmt::Debug for Gather<I, P, G, S, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gather").field("phase", &self.phase).field("children", &self.children).finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<C: crate::Child> FromIterator<C> for Gather<alloc::vec::Vec<C>> {
+    fn from_iter<T: IntoIterator<Item = C>>(children: T) -> Self {
+        gather(children.into_iter().collect::<alloc::vec::Vec<C>>())
+    }
+}
+
+/// Polls running children, and starts those at or above the ones that have started.
+struct Run<'a, 'b, L> {
+    cx: &'a mut Context<'b>,
+    concurrency: &'a mut L,
+    stopped: Option<usize>,
+}
+
+impl<P, L: Concurrency> Visitor<P> for Run<'_, '_, L> {
+    #[inline]
+    fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()> {
+        if L::LIMITED && index >= self.concurrency.started() {
+            if !self.concurrency.has_room() {
+                return ControlFlow::Break(());
+            }
+            self.concurrency.start();
+        }
+        match place.poll(self.cx) {
+            Step::Pending => ControlFlow::Continue(()),
+            Step::Ended => {
+                self.concurrency.end();
+                ControlFlow::Continue(())
+            }
+            Step::Stopped => {
+                self.stopped = Some(index);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+/// Tells or drops.
+struct Cancel;
+
+impl<P> Visitor<P> for Cancel {
+    fn visit(&mut self, _: usize, place: impl Place<P>) -> ControlFlow<()> {
+        place.cancel();
+        ControlFlow::Continue(())
+    }
+}
+
+/// Polls those that were told.
+struct Drain<'a, 'b> {
+    cx: &'a mut Context<'b>,
+}
+
+impl<P> Visitor<P> for Drain<'_, '_> {
+    fn visit(&mut self, _: usize, place: impl Place<P>) -> ControlFlow<()> {
+        place.drain(self.cx);
+        ControlFlow::Continue(())
+    }
+}
+
+/// Drops those that outlive the grace.
+struct Abandon;
+
+impl<P> Visitor<P> for Abandon {
+    fn visit(&mut self, _: usize, place: impl Place<P>) -> ControlFlow<()> {
+        place.end(crate::outcome::End::Dropped);
+        ControlFlow::Continue(())
+    }
+}

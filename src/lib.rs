@@ -1,0 +1,37 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+#[cfg(feature = "alloc")]
+mod boxed;
+mod cancel;
+mod child;
+mod children;
+mod concurrency;
+mod delay;
+mod gather;
+mod grace;
+mod limit;
+mod nested;
+mod outcome;
+mod poison;
+mod policy;
+#[cfg(feature = "alloc")]
+mod readiness;
+mod restart;
+mod signal;
+#[cfg(feature = "alloc")]
+mod sync;
+
+#[cfg(feature = "alloc")]
+pub use boxed::{BoxChild, LocalBoxChild};
+pub use cancel::{CancelExt, Cancelled, Cleanup, Map, Shield, WithHook};
+pub use child::{Child, OnCancel};
+pub use children::IntoChildren;
+pub use gather::{Gather, gather};
+pub use limit::Limit;
+pub use nested::Nested;
+pub use outcome::Cause;
+pub use restart::{Failure, Restart, RestartError, restart};

@@ -1,0 +1,226 @@
+//! How often a failed group is made anew.
+
+use core::fmt;
+use core::time::Duration;
+
+/// How often [`restart`](crate::restart()) makes a failed group anew. There is no default: a restart without a limit must
+/// be said.
+pub struct Limit<L = Unlimited>(pub(crate) L);
+
+impl Limit {
+    /// Any number of restarts.
+    pub fn unlimited() -> Limit<Unlimited> {
+        Limit(Unlimited(()))
+    }
+
+    /// So many restarts in all; 0 never restarts.
+    pub fn restarts(limit: u32) -> Limit<Restarts> {
+        Limit(Restarts { limit })
+    }
+
+    /// At most `limit` restarts within any `window` of time: a sliding window. 0 never restarts.
+    ///
+    /// `clock` is asked once a failure. It returns the time since any fixed moment, and is meant to be monotonic: while it
+    /// stands still nothing leaves the window; restarts that lie in its future, after it ran backwards, count as within
+    /// it. A restart counts as long as `now <= then + window`.
+    ///
+    /// *Complexity.* O(`limit`) time a failure, and memory for at most `limit` times. [`Limit::within_const`] does the
+    /// same without an allocator.
+    ///
+    /// # Panics
+    ///
+    /// If the window is zero: no two restarts would ever count together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::Limit;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let start = Instant::now();
+    /// let limit = Limit::within(5, Duration::from_secs(60), move || start.elapsed());
+    /// # let _ = limit;
+    /// ```
+    #[cfg(feature = "alloc")]
+    #[track_caller]
+    pub fn within<C>(limit: u32, window: Duration, clock: C) -> Limit<Within<C, alloc::vec::Vec<Duration>>>
+    where
+        C: FnMut() -> Duration,
+    {
+        Limit(Within::new(limit, window, clock, alloc::vec::Vec::new()))
+    }
+
+    /// As [`Limit::within`], with room for `N` times in place.
+    ///
+    /// # Panics
+    ///
+    /// If the window is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use gather::Limit;
+    ///
+    /// let mut ticks = 0;
+    /// let limit = Limit::within_const::<5, _>(Duration::from_secs(60), move || {
+    ///     ticks += 1; // in earnest: read a timer
+    ///     Duration::from_millis(ticks)
+    /// });
+    /// # let _ = limit;
+    /// ```
+    #[track_caller]
+    pub fn within_const<const N: usize, C>(window: Duration, clock: C) -> Limit<Within<C, InPlace<N>>>
+    where
+        C: FnMut() -> Duration,
+    {
+        const { assert!(N <= u32::MAX as usize, "more restarts than are counted") };
+        Limit(Within::new(N as u32, window, clock, InPlace { times: [Duration::ZERO; N], count: 0 }))
+    }
+}
+
+/// Whether one more restart is allowed.
+pub trait Allow {
+    /// The restarts that count now, of those made so far. Asked once a failure.
+    fn recent(&mut self, restarts: u32) -> u32;
+
+    /// Whether there is one more to these, and counts it.
+    fn allow(&mut self, recent: u32) -> bool;
+}
+
+/// Of [`Limit::unlimited`].
+pub struct Unlimited(());
+
+impl Allow for Unlimited {
+    fn recent(&mut self, restarts: u32) -> u32 {
+        restarts
+    }
+
+    fn allow(&mut self, _: u32) -> bool {
+        true
+    }
+}
+
+/// Of [`Limit::restarts`].
+pub struct Restarts {
+    limit: u32,
+}
+
+impl Allow for Restarts {
+    fn recent(&mut self, restarts: u32) -> u32 {
+        restarts
+    }
+
+    fn allow(&mut self, recent: u32) -> bool {
+        recent < self.limit
+    }
+}
+
+/// Of [`Limit::within`] and [`Limit::within_const`].
+pub struct Within<C, T> {
+    limit: u32,
+    window: Duration,
+    clock: C,
+    now: Duration,
+    /// The restarts in the window, at most `limit` of them.
+    times: T,
+}
+
+impl<C, T> Within<C, T> {
+    #[track_caller]
+    fn new(limit: u32, window: Duration, clock: C, times: T) -> Self {
+        assert!(!window.is_zero(), "a `Limit` within a window of zero would never count two restarts together");
+        Within { limit, window, clock, now: Duration::ZERO, times }
+    }
+}
+
+impl<C: FnMut() -> Duration, T: Times> Allow for Within<C, T> {
+    fn recent(&mut self, _: u32) -> u32 {
+        let now = (self.clock)();
+        self.now = now;
+        self.times.retain(|then| now <= then.saturating_add(self.window));
+        self.times.count()
+    }
+
+    fn allow(&mut self, recent: u32) -> bool {
+        let allows = recent < self.limit;
+        if allows {
+            self.times.push(self.now);
+        }
+        allows
+    }
+}
+
+/// A few moments.
+pub trait Times {
+    fn retain(&mut self, keep: impl FnMut(Duration) -> bool);
+    fn push(&mut self, time: Duration);
+    fn count(&self) -> u32;
+}
+
+#[cfg(feature = "alloc")]
+impl Times for alloc::vec::Vec<Duration> {
+    fn retain(&mut self, mut keep: impl FnMut(Duration) -> bool) {
+        self.retain(|time| keep(*time));
+    }
+
+    fn push(&mut self, time: Duration) {
+        self.push(time);
+    }
+
+    fn count(&self) -> u32 {
+        self.len() as u32
+    }
+}
+
+/// At most `N` moments, in place.
+pub struct InPlace<const N: usize> {
+    times: [Duration; N],
+    count: usize,
+}
+
+impl<const N: usize> Times for InPlace<N> {
+    fn retain(&mut self, mut keep: impl FnMut(Duration) -> bool) {
+        let mut kept = 0;
+        for index in 0..self.count {
+            if keep(self.times[index]) {
+                self.times[kept] = self.times[index];
+                kept += 1;
+            }
+        }
+        self.count = kept;
+    }
+
+    fn push(&mut self, time: Duration) {
+        self.times[self.count] = time;
+        self.count += 1;
+    }
+
+    fn count(&self) -> u32 {
+        self.count as u32
+    }
+}
+
+impl<L: fmt::Debug> fmt::Debug for Limit<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Limit").field(&self.0).finish()
+    }
+}
+
+impl fmt::Debug for Unlimited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unlimited")
+    }
+}
+
+impl fmt::Debug for Restarts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} restarts", self.limit)
+    }
+}
+
+impl<C, T> fmt::Debug for Within<C, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} restarts within {:?}", self.limit, self.window)
+    }
+}

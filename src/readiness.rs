@@ -1,0 +1,506 @@
+//! Which children were woken: the waker block of a `Vec` or a boxed slice.
+//!
+//! One reference-counted allocation holds all of it:
+//!
+//! ```text
+//! Header: references, parent waker, `woken` flag │ Group 0 │ Group 1 │ … │ summary word 0 │ …
+//!                                                └ aligned to its size
+//! ```
+//!
+//! Children are grouped by the width of a word. A child's waker points into its group, as many bytes behind the group's
+//! start as the child's position in it; so a waker needs no memory of its own, and finds its group by masking its own
+//! address, and from the group's number the header.
+//!
+//! *Waking* goes up, and stops at the first step that someone took before: set the child's bit in the group's `ready`
+//! word; if that was empty, set the group's bit in the summary (left out where there is one group); set `woken`; if that
+//! was unset, wake the parent. *Polling* goes down and takes the bits in index order. `woken` stays set while the gather
+//! is polled, so that nobody wakes the parent for what this poll may still see; at its end `rearm` unsets it, and looks
+//! once more for bits that came in between. Both sides write before they look, and both do so by a read-modify-write of
+//! `woken`, so one of them sees the other: no wake is lost.
+//!
+//! A word that is not empty is on its way up, is marked above, or is being looked at by the poll:
+//!
+//! - a waker returns early only when it found the word not empty, or `woken` set;
+//! - a poll takes the mark of a word away before it empties the word;
+//! - bits that a poll leaves in a word, because their turn in this pass is over, were set after it had emptied the word;
+//!   whoever set the first of them has marked the word again.
+//!
+//! Invariants of this module's `unsafe`:
+//!
+//! - COUNTED: the allocation lives while `references` is not zero. The owner holds one reference and each `Waker` handed
+//!   out holds one, but for those that [`WakerBlock::with_waker`] lends, whose life its call encloses.
+//! - WITHIN: every pointer to the header, a group, a summary word or a child's position is derived from the allocation's
+//!   own pointer, and stays in its bounds.
+//! - OWNED: `live` and `kept` of a group are touched by the owner alone, through `&mut WakerBlock`, or read through
+//!   `&WakerBlock`.
+
+#![allow(unsafe_code, reason = "one allocation that outlives its owner, and wakers that are positions in it")]
+
+extern crate alloc;
+
+use alloc::alloc::{alloc, dealloc, handle_alloc_error};
+use core::alloc::Layout;
+use core::cell::Cell;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+use core::task::{RawWaker, RawWakerVTable, Waker};
+
+use crate::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, fence};
+
+/// How many children share a group: the bits of a word. Fewer under loom, so that it gets to see several groups.
+const WIDTH: usize = if cfg!(loom) { 2 } else { usize::BITS as usize };
+
+/// More references than this are taken for a leak that is about to overflow.
+const MAX_REFERENCES: usize = isize::MAX as usize;
+
+#[repr(C)]
+struct Header {
+    references: AtomicUsize,
+    /// Set: the parent was woken, or is being polled. Unset: the next child to be woken wakes the parent.
+    woken: AtomicBool,
+    parent: AtomicWaker,
+    children: usize,
+    /// Where the allocation starts: somewhat before, so that the groups are aligned.
+    base: NonNull<u8>,
+}
+
+/// As large as it has children, so that it holds an address for each; and a power of two, so that an address finds it.
+#[cfg_attr(not(loom), repr(C))]
+#[cfg_attr(loom, repr(C, align(256)))]
+struct Group {
+    /// The children that were woken and not polled since.
+    ready: AtomicUsize,
+    number: usize,
+    /// The children that have not ended.
+    live: Cell<usize>,
+    /// The children of which something is kept.
+    kept: Cell<usize>,
+    _room: [usize; 4],
+}
+
+const GROUP: usize = size_of::<Group>();
+const _: () = assert!(GROUP.is_power_of_two() && GROUP >= WIDTH && align_of::<Header>() <= GROUP);
+
+/// The owner's handle.
+pub(crate) struct WakerBlock {
+    header: NonNull<Header>,
+}
+
+// SAFETY: COUNTED and OWNED. What is shared is atomic, what is not is reached through the one owner.
+unsafe impl Send for WakerBlock {}
+// SAFETY: OWNED. Through a shared reference the owner only reads.
+unsafe impl Sync for WakerBlock {}
+
+/// `None` where the sizes overflow.
+fn layout(children: usize) -> Option<Layout> {
+    let groups = children.div_ceil(WIDTH);
+    // The allocator is asked for its natural alignment only, and for the room to align the groups by hand: what is
+    // aligned to more takes a slower path in most allocators.
+    let align = align_of::<Header>().max(align_of::<AtomicUsize>());
+    let head = size_of::<Header>() + GROUP - align;
+    let summary = summary_words(groups) * size_of::<AtomicUsize>();
+    let size = groups.checked_mul(GROUP)?.checked_add(summary)?.checked_add(head)?;
+    Layout::from_size_align(size, align).ok()
+}
+
+/// One group needs no summary: `woken` is its summary.
+fn summary_words(groups: usize) -> usize {
+    if groups == 1 { 0 } else { groups.div_ceil(WIDTH) }
+}
+
+/// The bits of the first `count` positions.
+fn low_bits(count: usize) -> usize {
+    if count >= WIDTH { usize::MAX >> (usize::BITS as usize - WIDTH) } else { (1 << count) - 1 }
+}
+
+impl Header {
+    fn groups(&self) -> usize {
+        self.children.div_ceil(WIDTH)
+    }
+}
+
+impl WakerBlock {
+    /// A block whose children are all live, none kept, none woken; `woken` is set, as it is in a poll.
+    pub(crate) fn new(children: usize) -> Self {
+        let layout = layout(children).expect("capacity overflow");
+        // SAFETY: the size is not zero, it holds a header.
+        let Some(base) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
+        // SAFETY: WITHIN, the layout has room for the header and for aligning what follows it.
+        let header = unsafe {
+            let first = base.add(size_of::<Header>());
+            first.add(first.align_offset(GROUP)).cast::<Header>().sub(1)
+        };
+        let block = WakerBlock { header };
+        let header = Header {
+            references: AtomicUsize::new(1),
+            woken: AtomicBool::new(true),
+            parent: AtomicWaker::new(),
+            children,
+            base,
+        };
+        // SAFETY: WITHIN, and nobody else knows of the allocation yet. The sizes were added up in `Layouts`.
+        unsafe {
+            block.header.write(header);
+            for number in 0..children.div_ceil(WIDTH) {
+                group_of(block.header, number).write(Group {
+                    ready: AtomicUsize::new(0),
+                    number,
+                    live: Cell::new(low_bits(children - number * WIDTH)),
+                    kept: Cell::new(0),
+                    _room: [0; 4],
+                });
+            }
+            for word in 0..summary_words(children.div_ceil(WIDTH)) {
+                summary_of(block.header, children, word).write(AtomicUsize::new(0));
+            }
+        }
+        block
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: COUNTED.
+        unsafe { self.header.as_ref() }
+    }
+
+    fn group(&self, number: usize) -> &Group {
+        debug_assert!(number < self.header().groups());
+        // SAFETY: COUNTED, WITHIN.
+        unsafe { group_of(self.header, number).as_ref() }
+    }
+
+    fn summary(&self, word: usize) -> &AtomicUsize {
+        debug_assert!(word < self.summary_words());
+        // SAFETY: COUNTED, WITHIN.
+        unsafe { summary_of(self.header, self.children(), word).as_ref() }
+    }
+
+    fn summary_words(&self) -> usize {
+        summary_words(self.header().groups())
+    }
+
+    pub(crate) fn children(&self) -> usize {
+        self.header().children
+    }
+
+    /// Has `waker` woken when a child is woken.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.header().parent.register(waker);
+    }
+
+    /// Has the next child that is woken wake the parent. If one was woken since its turn in this poll, the parent is
+    /// woken at once.
+    pub(crate) fn rearm(&mut self, waker: &Waker) {
+        let header = self.header();
+        if !header.woken.load(Ordering::Relaxed) {
+            return; // nothing was polled, so it is armed still
+        }
+        header.woken.swap(false, Ordering::AcqRel);
+        if self.any_ready() && !header.woken.swap(true, Ordering::AcqRel) {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn any_ready(&self) -> bool {
+        match self.summary_words() {
+            0 => self.group(0).ready.load(Ordering::Acquire) != 0,
+            words => (0..words).any(|word| self.summary(word).load(Ordering::Acquire) != 0),
+        }
+    }
+
+    /// Counts every live child as woken.
+    pub(crate) fn wake_all(&mut self) {
+        for number in 0..self.header().groups() {
+            let group = self.group(number);
+            group.ready.fetch_or(group.live.get(), Ordering::AcqRel);
+        }
+        let groups = self.header().groups();
+        for word in 0..self.summary_words() {
+            self.summary(word).fetch_or(low_bits(groups - word * WIDTH), Ordering::AcqRel);
+        }
+        self.header().woken.store(true, Ordering::Release);
+    }
+
+    /// The woken children in index order, taken one by one; also those that are woken meanwhile at a higher index.
+    pub(crate) fn woken(&self) -> Woken {
+        // Unset: polled for another reason, and there is nothing to look for.
+        let words = if self.header().woken.load(Ordering::Acquire) { 0 } else { usize::MAX - 1 };
+        Woken { words, groups: Taken::none(), group: 0, members: Taken::none() }
+    }
+
+    /// Calls `poll` with the waker of a child.
+    pub(crate) fn with_waker<R>(&self, child: usize, poll: impl FnOnce(&Waker) -> R) -> R {
+        let group = group_of(self.header, child / WIDTH);
+        let data = group.as_ptr().cast::<u8>().wrapping_add(child % WIDTH);
+        // SAFETY: the vtable keeps the contract of a waker. The lent waker is not dropped, so it takes no reference, and
+        // `self` keeps the block alive while it is lent (COUNTED).
+        let waker = ManuallyDrop::new(unsafe { Waker::new(data.cast(), &VTABLE) });
+        poll(&waker)
+    }
+
+    /// A live child at or above this index.
+    pub(crate) fn next_live(&self, from: usize) -> Option<usize> {
+        self.next_bit(from, |group| group.live.get())
+    }
+
+    /// A child at or above this index that is live, or of which something is kept.
+    pub(crate) fn next_left(&self, from: usize) -> Option<usize> {
+        self.next_bit(from, |group| group.live.get() | group.kept.get())
+    }
+
+    fn next_bit(&self, from: usize, bits: impl Fn(&Group) -> usize) -> Option<usize> {
+        if from >= self.children() {
+            return None;
+        }
+        let first = from / WIDTH;
+        let mut mask = usize::MAX << (from % WIDTH);
+        for number in first..self.header().groups() {
+            let found = bits(self.group(number)) & mask;
+            if found != 0 {
+                return Some(number * WIDTH + found.trailing_zeros() as usize);
+            }
+            mask = usize::MAX;
+        }
+        None
+    }
+
+    pub(crate) fn is_live(&self, child: usize) -> bool {
+        self.group(child / WIDTH).live.get() & bit(child) != 0
+    }
+
+    pub(crate) fn is_kept(&self, child: usize) -> bool {
+        self.group(child / WIDTH).kept.get() & bit(child) != 0
+    }
+
+    pub(crate) fn kept_count(&self) -> usize {
+        (0..self.header().groups()).map(|number| self.group(number).kept.get().count_ones() as usize).sum()
+    }
+
+    pub(crate) fn end(&mut self, child: usize) {
+        let live = &self.group(child / WIDTH).live;
+        live.set(live.get() & !bit(child));
+    }
+
+    pub(crate) fn set_kept(&mut self, child: usize, is_kept: bool) {
+        let kept = &self.group(child / WIDTH).kept;
+        kept.set(if is_kept { kept.get() | bit(child) } else { kept.get() & !bit(child) });
+    }
+}
+
+impl Drop for WakerBlock {
+    fn drop(&mut self) {
+        // Dropped here, and not with the last waker: the parent may be gone for long by then.
+        let parent = self.header().parent.take();
+        // SAFETY: COUNTED, this is the owner's reference.
+        unsafe { release(self.header) };
+        drop(parent);
+    }
+}
+
+/// The bits that were taken from a word, and how far they have been handed out.
+struct Taken {
+    bits: usize,
+    /// The positions whose turn is not over.
+    ahead: usize,
+}
+
+impl Taken {
+    fn none() -> Self {
+        Taken { bits: 0, ahead: 0 }
+    }
+
+    fn all(word: &AtomicUsize) -> Self {
+        let is_empty = word.load(Ordering::Relaxed) == 0;
+        Taken { bits: if is_empty { 0 } else { word.swap(0, Ordering::AcqRel) }, ahead: usize::MAX }
+    }
+
+    /// The next position, of those taken or set since in `word` ahead of the last one.
+    fn next(&mut self, word: &AtomicUsize) -> Option<usize> {
+        if word.load(Ordering::Relaxed) & self.ahead != 0 {
+            self.bits |= word.fetch_and(!self.ahead, Ordering::AcqRel) & self.ahead;
+        }
+        if self.bits == 0 {
+            return None;
+        }
+        let position = self.bits.trailing_zeros() as usize;
+        self.bits &= self.bits - 1;
+        self.ahead = (usize::MAX - 1) << position;
+        Some(position)
+    }
+}
+
+/// A pass over the woken children. It does not borrow the block, which is written to in between.
+pub(crate) struct Woken {
+    /// The number of summary words that were taken; with one group, of groups.
+    words: usize,
+    groups: Taken,
+    group: usize,
+    members: Taken,
+}
+
+impl Woken {
+    /// The next live child that was woken: in index order, also one that is woken meanwhile ahead of the last one.
+    pub(crate) fn next(&mut self, block: &WakerBlock) -> Option<usize> {
+        loop {
+            let group = block.group(self.group);
+            if let Some(position) = self.members.next(&group.ready) {
+                if group.live.get() & bit(position) != 0 {
+                    return Some(self.group * WIDTH + position);
+                }
+            } else {
+                self.group = self.next_group(block)?;
+                self.members = Taken::all(&block.group(self.group).ready);
+            }
+        }
+    }
+
+    fn next_group(&mut self, block: &WakerBlock) -> Option<usize> {
+        let words = block.summary_words();
+        if words == 0 {
+            self.words += 1;
+            return (self.words == 1).then_some(0);
+        }
+        loop {
+            if let Some(word) = self.words.checked_sub(1) {
+                if let Some(position) = self.groups.next(block.summary(word)) {
+                    return Some(word * WIDTH + position);
+                }
+            }
+            if self.words >= words {
+                return None;
+            }
+            self.groups = Taken::all(block.summary(self.words));
+            self.words += 1;
+        }
+    }
+}
+
+fn bit(child: usize) -> usize {
+    1 << (child % WIDTH)
+}
+
+fn group_of(header: NonNull<Header>, number: usize) -> NonNull<Group> {
+    // SAFETY: WITHIN, the groups follow the header.
+    unsafe { header.add(1).cast::<Group>().add(number) }
+}
+
+fn summary_of(header: NonNull<Header>, children: usize, word: usize) -> NonNull<AtomicUsize> {
+    // SAFETY: WITHIN, the summary follows the groups.
+    unsafe { group_of(header, 0).add(children.div_ceil(WIDTH)).cast::<AtomicUsize>().add(word) }
+}
+
+/// Gives a reference back; the last one frees the block.
+///
+/// # Safety
+///
+/// COUNTED: the caller holds a reference, and does not use it after.
+unsafe fn release(header: NonNull<Header>) {
+    // SAFETY: COUNTED, by the caller.
+    let Header { references, base, children, .. } = unsafe { header.as_ref() };
+    if references.fetch_sub(1, Ordering::Release) != 1 {
+        return;
+    }
+    // What others did with the block happened before it is freed.
+    fence(Ordering::Acquire);
+    let (base, children) = (*base, *children);
+    let layout = layout(children).expect("the same as when it was allocated");
+    // SAFETY: COUNTED, this was the last reference. The pointer and the layout are those of the allocation.
+    unsafe {
+        for word in 0..summary_words(children.div_ceil(WIDTH)) {
+            summary_of(header, children, word).drop_in_place();
+        }
+        for number in 0..children.div_ceil(WIDTH) {
+            group_of(header, number).drop_in_place();
+        }
+        header.drop_in_place();
+        dealloc(base.as_ptr(), layout);
+    }
+}
+
+/// What a child's waker points at: its group, the position in it, and the header before them.
+struct Position {
+    header: NonNull<Header>,
+    group: NonNull<Group>,
+    position: usize,
+}
+
+impl Position {
+    /// # Safety
+    ///
+    /// COUNTED, WITHIN: `data` is that of a waker of this module, which holds a reference.
+    unsafe fn of(data: *const ()) -> Self {
+        let group = data.cast_mut().map_addr(|address| address & !(GROUP - 1)).cast::<Group>();
+        // SAFETY: WITHIN, a child's position lies in its group, and the group at a multiple of its size.
+        unsafe {
+            let group = NonNull::new_unchecked(group);
+            let header = group.sub(group.as_ref().number).cast::<Header>().sub(1);
+            Position { header, group, position: data.addr() & (GROUP - 1) }
+        }
+    }
+}
+
+static VTABLE: RawWakerVTable = RawWakerVTable::new(clone_waker, wake, wake_by_ref, drop_waker);
+
+unsafe fn clone_waker(data: *const ()) -> RawWaker {
+    // SAFETY: COUNTED, by the waker that is cloned.
+    let references = unsafe { &Position::of(data).header.as_ref().references };
+    if references.fetch_add(1, Ordering::Relaxed) > MAX_REFERENCES {
+        abort();
+    }
+    RawWaker::new(data, &VTABLE)
+}
+
+unsafe fn wake(data: *const ()) {
+    struct Release(*const ());
+
+    impl Drop for Release {
+        fn drop(&mut self) {
+            // SAFETY: COUNTED, `wake` takes the waker's reference over.
+            unsafe { drop_waker(self.0) };
+        }
+    }
+
+    let release = Release(data);
+    // SAFETY: COUNTED, by `release`.
+    unsafe { wake_by_ref(release.0) };
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: COUNTED, by the waker that is woken.
+    let (header, group, position) = unsafe {
+        let Position { header, group, position } = Position::of(data);
+        (header.as_ref(), group.as_ref(), position)
+    };
+    if group.ready.fetch_or(bit(position), Ordering::AcqRel) != 0 {
+        return;
+    }
+    if header.groups() > 1 {
+        // SAFETY: COUNTED, WITHIN.
+        let summary = unsafe { summary_of(header.into(), header.children, group.number / WIDTH).as_ref() };
+        if summary.fetch_or(bit(group.number), Ordering::AcqRel) != 0 {
+            return;
+        }
+    }
+    if !header.woken.swap(true, Ordering::AcqRel) {
+        header.parent.wake();
+    }
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: COUNTED, the waker's reference is given back.
+    unsafe { release(Position::of(data).header) };
+}
+
+/// Ends the process, without std: a panic in a destructor that runs during a panic.
+#[cold]
+fn abort() -> ! {
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("too many clones of a child's waker");
+        }
+    }
+
+    let _bomb = Bomb;
+    panic!("too many clones of a child's waker");
+}

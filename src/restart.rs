@@ -1,0 +1,586 @@
+//! A failed group made anew.
+
+use core::fmt;
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use futures_core::FusedFuture;
+use pin_project::pin_project;
+
+use crate::children::{Children, IntoChildren};
+use crate::delay::Delay;
+use crate::gather::{Gather, Unset};
+use crate::grace::{Each, EachTime, Grace, NoGrace};
+use crate::limit::{Allow, Limit};
+use crate::nested::{Handshake, Nested};
+use crate::outcome::Cause;
+use crate::poison::{Poison, poison_on_panic};
+use crate::policy::FailFast;
+use crate::signal::{NoSignal, OnSignal, Signal};
+
+/// One-for-all supervision: gathers the children that `make` makes; when one fails, cancels all, waits until they are
+/// gone, and makes them anew.
+///
+/// *When to use.* For a group that is only of use whole: a server and its refresher, a reader and a writer of one
+/// connection, the tasks around one device. For work that is repeated by itself, retry within the child.
+///
+/// *Outcomes.* `Ok` with every child's value, once a generation has completed; or a [`RestartError`] with the error that
+/// was not answered by a restart: because the [`Limit`] was reached, or because [`when`](Restart::when) refused it. A
+/// group is not restarted because it completed: a child that must not end returns an error when it does.
+///
+/// *Generations.* `make` is called in the first poll, and again after a failure: after the last child of the old
+/// generation is gone, drained or dropped, and its grace with it. The whole generation is made anew, also the children
+/// that had finished. After a failure `when`, the limit's clock, [`observe`](Restart::observe) and
+/// [`backoff`](Restart::backoff) run, in this order, when the drain has ended. Between two generations the restart yields
+/// to the executor at least once, so a group that fails at once, for ever, does not spin within one poll.
+///
+/// *Cancellation.* [`cancel_on`](Restart::cancel_on) cancels the running generation, lets a drain end, and ends a backoff
+/// at once; no further generation is made. Dropping it drops the children at once, in index order; no asynchronous
+/// clean-up can run then.
+///
+/// *Panics.* A panic of a child or a closure leaves the poll in which it happened, after all children were dropped.
+/// Polling again after that, or after completion, panics.
+///
+/// *Complexity.* The gather is kept in place: nothing is allocated for a restart, other than what a `Vec` of children
+/// takes.
+///
+/// # Examples
+///
+/// ```
+/// use gather::{Limit, RestartError, restart};
+///
+/// // Fails twice, and completes.
+/// let mut generation = 0;
+/// let group = restart(Limit::restarts(5), || {
+///     generation += 1;
+///     let result = if generation < 3 { Err("not yet") } else { Ok(generation) };
+///     (async move { result }, async { Ok("calm") })
+/// });
+/// assert_eq!(pollster::block_on(group), Ok((3, "calm")));
+///
+/// // Fails for ever.
+/// let group = restart(Limit::restarts(5), || [async { Err::<(), _>("broken") }]);
+/// assert_eq!(pollster::block_on(group), Err(RestartError::LimitReached { restarts: 5, source: "broken" }));
+/// ```
+pub fn restart<L, M, I>(limit: Limit<L>, make: M) -> Restart<I, M, L>
+where
+    L: Allow,
+    M: FnMut() -> I,
+    I: IntoChildren,
+{
+    Restart {
+        make,
+        gather: Gather::vacant(NoGrace),
+        limit: limit.0,
+        restarts: 0,
+        when: Always,
+        observe: Nobody,
+        backoff: NoBackoff,
+        signal: NoSignal,
+        state: State::Unpolled,
+    }
+}
+
+/// Future of [`restart`].
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct Restart<I: IntoChildren, M, L, G = NoGrace, S = NoSignal, W = Always, O = Nobody, B = NoBackoff> {
+    make: M,
+    #[pin]
+    gather: Gather<I, FailFast, G>,
+    limit: L,
+    restarts: u32,
+    when: W,
+    observe: O,
+    #[pin]
+    backoff: B,
+    #[pin]
+    signal: S,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No generation was made yet.
+    Unpolled,
+    /// No child is left; the next poll makes a generation.
+    Between,
+    /// A generation is alive: it runs, or drains after a failure.
+    Running,
+    /// No child is left; the backoff is alive.
+    BackingOff,
+    /// Cancelled from outside; a generation may still drain. No other is made.
+    Cancelled,
+    Ended,
+    Panicked,
+}
+
+/// A failure of a generation, when all its children are gone.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Failure<'a, E> {
+    /// The index of the child that failed.
+    pub index: usize,
+    /// What it failed with.
+    pub error: &'a E,
+    /// The count of restarts so far.
+    pub restarts: u32,
+    /// The count of those within the limit's window. Without a window, as `restarts`.
+    pub recent: u32,
+}
+
+/// A group was not restarted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestartError<E> {
+    /// It failed once more than the [`Limit`] allows.
+    #[error("limit reached after {restarts} restarts")]
+    LimitReached {
+        /// The count of restarts before.
+        restarts: u32,
+        /// What it failed with the last time.
+        source: E,
+    },
+    /// It failed with an error that [`Restart::when`] refused.
+    #[error("not retried, after {restarts} restarts")]
+    NotRetried {
+        /// The count of restarts before.
+        restarts: u32,
+        /// What it failed with.
+        source: E,
+    },
+}
+
+impl<E> RestartError<E> {
+    /// The error of the child.
+    pub fn into_source(self) -> E {
+        match self {
+            RestartError::LimitReached { source, .. } | RestartError::NotRetried { source, .. } => source,
+        }
+    }
+}
+
+type ChildrenOf<I> = <I as IntoChildren>::Children<FailFast>;
+type ValuesOf<I> = <ChildrenOf<I> as Children<FailFast>>::Kept;
+type ErrorOf<I> = <ChildrenOf<I> as Children<FailFast>>::Stop;
+type ResultOf<I> = Result<ValuesOf<I>, RestartError<ErrorOf<I>>>;
+
+impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
+    #[track_caller]
+    fn assert_unpolled(&self, method: &str) {
+        assert!(self.state == State::Unpolled, "`Restart::{method}` must be called before the first poll");
+    }
+
+    /// Restarts for those errors for which `when` returns true. Any other ends it with [`RestartError::NotRetried`].
+    /// Without it every error restarts.
+    ///
+    /// # Panics
+    ///
+    /// If it was polled before.
+    #[track_caller]
+    pub fn when<F>(self, when: F) -> Restart<I, M, L, G, S, Chosen<F>, O, B>
+    where
+        ChildrenOf<I>: Children<FailFast>,
+        W: Unset,
+        F: FnMut(&ErrorOf<I>) -> bool,
+    {
+        self.assert_unpolled("when");
+        let Restart { make, gather, limit, restarts, when: _, observe, backoff, signal, state } = self;
+        Restart { make, gather, limit, restarts, when: Chosen(when), observe, backoff, signal, state }
+    }
+
+    /// Shows every failure to `observe`, before it is decided whether it restarts: also the last one, and one that is
+    /// overtaken by the signal.
+    ///
+    /// # Panics
+    ///
+    /// If it was polled before.
+    #[track_caller]
+    pub fn observe<F>(self, observe: F) -> Restart<I, M, L, G, S, W, Observer<F>, B>
+    where
+        ChildrenOf<I>: Children<FailFast>,
+        O: Unset,
+        F: FnMut(&Failure<'_, ErrorOf<I>>),
+    {
+        self.assert_unpolled("observe");
+        let Restart { make, gather, limit, restarts, when, observe: _, backoff, signal, state } = self;
+        Restart { make, gather, limit, restarts, when, observe: Observer(observe), backoff, signal, state }
+    }
+
+    /// Waits before the next generation for the future that `make` returns: any delay, of any runtime. It is made when
+    /// no child is left, and it is gone before the next generation is made.
+    ///
+    /// # Panics
+    ///
+    /// If it was polled before.
+    #[track_caller]
+    pub fn backoff<N, F>(self, make: N) -> Restart<I, M, L, G, S, W, O, Backoff<N, F>>
+    where
+        ChildrenOf<I>: Children<FailFast>,
+        B: Unset,
+        N: FnMut(&Failure<'_, ErrorOf<I>>) -> F,
+        F: Future,
+    {
+        self.assert_unpolled("backoff");
+        let backoff = Delay::new(make);
+        let Restart { make, gather, limit, restarts, when, observe, backoff: _, signal, state } = self;
+        Restart { make, gather, limit, restarts, when, observe, backoff, signal, state }
+    }
+
+    /// Ends it when `signal` is ready, whatever it is ready with. The output becomes `Result<Output, Cancelled>`.
+    ///
+    /// A running generation is cancelled, and its drain waited for; a drain after a failure is let to its end; a backoff
+    /// ends at once. No further generation is made: a signal that is seen in the same poll as a failure wins. The signal
+    /// is polled before a generation is made, and after the children in every poll.
+    ///
+    /// # Panics
+    ///
+    /// If it was polled before.
+    #[track_caller]
+    pub fn cancel_on<F: Future>(self, signal: F) -> Restart<I, M, L, G, OnSignal<F>, W, O, B>
+    where
+        S: Unset,
+    {
+        self.assert_unpolled("cancel_on");
+        let signal = OnSignal::new(signal);
+        let Restart { make, gather, limit, restarts, when, observe, backoff, signal: _, state } = self;
+        Restart { make, gather, limit, restarts, when, observe, backoff, signal, state }
+    }
+
+    /// Limits each generation's drain, as [`Gather::grace`] does; `make` is called in each generation that drains.
+    ///
+    /// # Panics
+    ///
+    /// If it was polled before.
+    #[track_caller]
+    pub fn grace<N, F>(self, make: N) -> Restart<I, M, L, EachTime<N, F>, S, W, O, B>
+    where
+        G: Unset,
+        N: FnMut() -> F,
+        F: Future,
+    {
+        self.assert_unpolled("grace");
+        let gather = Gather::vacant(Delay::new(Each(make)));
+        let Restart { make, gather: _, limit, restarts, when, observe, backoff, signal, state } = self;
+        Restart { make, gather, limit, restarts, when, observe, backoff, signal, state }
+    }
+
+    /// Makes it a [`Child`](crate::Child) that is cancelled by its own handshake, as [`Gather::nested`] does.
+    ///
+    /// Cancelled by its parent it ends without a result; with [`cancel_on`](Restart::cancel_on) it ends with
+    /// `Err(Cancelled)`. One that has given up is a failure of its child in the parent.
+    pub fn nested(self) -> Nested<Self> {
+        Nested::new(self)
+    }
+}
+
+impl<I, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B>
+where
+    M: FnMut() -> I,
+    I: IntoChildren<Children<FailFast>: Children<FailFast>>,
+    L: Allow,
+    G: Grace,
+    S: Signal,
+    W: When<ErrorOf<I>>,
+    O: Observe<ErrorOf<I>>,
+    B: Wait<ErrorOf<I>>,
+{
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Resolved<ResultOf<I>>>> {
+        let mut this = self;
+        loop {
+            let parts = this.as_mut().project();
+            match parts.state {
+                State::Unpolled | State::Between => {
+                    if parts.signal.poll_fired(cx).is_ready() {
+                        return Poll::Ready(this.end(None));
+                    }
+                    let children = (parts.make)();
+                    parts.gather.renew(children);
+                    *parts.state = State::Running;
+                }
+                State::Running => match parts.gather.poll_end(cx) {
+                    Poll::Pending => {
+                        if parts.signal.poll_fired(cx).is_pending() || !this.as_mut().begin_cancel() {
+                            return Poll::Pending;
+                        }
+                    }
+                    Poll::Ready((_, Some(Ok(values)))) => return Poll::Ready(this.end(Some(Ok(values)))),
+                    Poll::Ready((cause, Some(Err(error)))) => {
+                        let is_cancelled = parts.signal.poll_fired(cx).is_ready();
+                        if let Err(result) = this.as_mut().judge(cause, error, is_cancelled) {
+                            return Poll::Ready(this.end(result));
+                        }
+                        // Polled now, so that it is awaited from now on; but this poll makes no other generation.
+                        if this.as_mut().wait(cx).is_ready() {
+                            cx.waker().wake_by_ref();
+                        }
+                        return Poll::Pending;
+                    }
+                    Poll::Ready((_, None)) => unreachable!("a running generation was cancelled by nobody"),
+                },
+                State::BackingOff => {
+                    if parts.signal.poll_fired(cx).is_ready() {
+                        return Poll::Ready(this.end(None));
+                    }
+                    if this.as_mut().wait(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                State::Cancelled => {
+                    if !parts.gather.is_terminated() {
+                        match parts.gather.poll_end(cx) {
+                            Poll::Pending => return Poll::Pending,
+                            Poll::Ready((cause, Some(Err(error)))) => {
+                                let _ = this.as_mut().judge(cause, error, true);
+                            }
+                            Poll::Ready(_) => {}
+                        }
+                    }
+                    return Poll::Ready(this.end(None));
+                }
+                State::Ended | State::Panicked => unreachable!("refused before the step"),
+            }
+        }
+    }
+
+    /// Ready when the backoff is over, and gone.
+    fn wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let polled = this.backoff.as_mut().poll_over(cx);
+        if polled.is_ready() {
+            this.backoff.end();
+            *this.state = State::Between;
+        }
+        polled
+    }
+
+    /// After a failure, when no child is left: `Ok` begins the backoff, `Err` is the result.
+    fn judge(
+        self: Pin<&mut Self>,
+        cause: Cause,
+        error: ErrorOf<I>,
+        is_cancelled: bool,
+    ) -> Result<(), Option<ResultOf<I>>> {
+        let this = self.project();
+        let Cause::Failed(index) = cause else { unreachable!("an error is that of a child that failed") };
+        let restarts = *this.restarts;
+        let retries = this.when.retries(&error);
+        let recent = this.limit.recent(restarts);
+        let failure = Failure { index, error: &error, restarts, recent };
+        this.observe.observe(&failure);
+        if is_cancelled {
+            return Err(None);
+        }
+        if !retries {
+            return Err(Some(Err(RestartError::NotRetried { restarts, source: error })));
+        }
+        if !this.limit.allow(recent) {
+            return Err(Some(Err(RestartError::LimitReached { restarts, source: error })));
+        }
+        this.backoff.begin(&failure);
+        *this.restarts = restarts.saturating_add(1);
+        *this.state = State::BackingOff;
+        Ok(())
+    }
+
+    /// Lets no other generation be made. True if a generation was running, and has been cancelled just now.
+    fn begin_cancel(self: Pin<&mut Self>) -> bool {
+        let this = self.project();
+        let was = mem::replace(this.state, State::Cancelled);
+        this.signal.end();
+        this.backoff.end();
+        was == State::Running && this.gather.cancel()
+    }
+
+    fn end(self: Pin<&mut Self>, result: Option<ResultOf<I>>) -> Option<S::Resolved<ResultOf<I>>> {
+        let this = self.project();
+        this.signal.end();
+        this.backoff.end();
+        *this.state = State::Ended;
+        S::resolve(result)
+    }
+
+    fn assert_pollable(&self) {
+        match self.state {
+            State::Ended => panic!("`Restart` polled after completion"),
+            State::Panicked => panic!("`Restart` polled after a panic"),
+            _ => {}
+        }
+    }
+}
+
+impl<I, M, L, G, S, W, O, B> Poison for Restart<I, M, L, G, S, W, O, B>
+where
+    M: FnMut() -> I,
+    I: IntoChildren<Children<FailFast>: Children<FailFast>>,
+    L: Allow,
+    G: Grace,
+    S: Signal,
+    W: When<ErrorOf<I>>,
+    O: Observe<ErrorOf<I>>,
+    B: Wait<ErrorOf<I>>,
+{
+    fn poison(self: Pin<&mut Self>) {
+        let this = self.project();
+        *this.state = State::Panicked;
+        this.gather.poison();
+        this.signal.end();
+        this.backoff.end();
+    }
+}
+
+impl<I, M, L, G, S, W, O, B> Handshake for Restart<I, M, L, G, S, W, O, B>
+where
+    M: FnMut() -> I,
+    I: IntoChildren<Children<FailFast>: Children<FailFast>>,
+    L: Allow,
+    G: Grace,
+    S: Signal,
+    W: When<ErrorOf<I>>,
+    O: Observe<ErrorOf<I>>,
+    B: Wait<ErrorOf<I>>,
+{
+    type Output = S::Resolved<ResultOf<I>>;
+
+    fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
+        self.assert_pollable();
+        poison_on_panic(self, |this| this.step(cx))
+    }
+
+    fn cancel(self: Pin<&mut Self>) {
+        self.assert_pollable();
+        if self.state != State::Cancelled {
+            poison_on_panic(self, |this| this.begin_cancel());
+        }
+    }
+}
+
+impl<I, M, L, G, S, W, O, B> Future for Restart<I, M, L, G, S, W, O, B>
+where
+    M: FnMut() -> I,
+    I: IntoChildren<Children<FailFast>: Children<FailFast>>,
+    L: Allow,
+    G: Grace,
+    S: Signal,
+    W: When<ErrorOf<I>>,
+    O: Observe<ErrorOf<I>>,
+    B: Wait<ErrorOf<I>>,
+{
+    type Output = S::Resolved<ResultOf<I>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_end(cx).map(|output| output.expect("nothing but a signal or a parent cancels"))
+    }
+}
+
+impl<I, M, L, G, S, W, O, B> FusedFuture for Restart<I, M, L, G, S, W, O, B>
+where
+    Self: Future,
+    I: IntoChildren,
+{
+    fn is_terminated(&self) -> bool {
+        matches!(self.state, State::Ended | State::Panicked)
+    }
+}
+
+impl<I: IntoChildren, M, L, G, S, W, O, B> fmt::Debug for Restart<I, M, L, G, S, W, O, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restart")
+            .field("state", &self.state)
+            .field("restarts", &self.restarts)
+            .field("gather", &self.gather)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which errors restart.
+pub trait When<E> {
+    fn retries(&mut self, error: &E) -> bool;
+}
+
+/// All of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Always;
+
+impl<E> When<E> for Always {
+    fn retries(&mut self, _: &E) -> bool {
+        true
+    }
+}
+
+/// Those for which the closure of `when` returns true.
+pub struct Chosen<F>(F);
+
+impl<E, F: FnMut(&E) -> bool> When<E> for Chosen<F> {
+    fn retries(&mut self, error: &E) -> bool {
+        (self.0)(error)
+    }
+}
+
+/// Who sees the failures.
+pub trait Observe<E> {
+    fn observe(&mut self, failure: &Failure<'_, E>);
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nobody;
+
+impl<E> Observe<E> for Nobody {
+    fn observe(&mut self, _: &Failure<'_, E>) {}
+}
+
+/// The closure of `observe`.
+pub struct Observer<F>(F);
+
+impl<E, F: FnMut(&Failure<'_, E>)> Observe<E> for Observer<F> {
+    fn observe(&mut self, failure: &Failure<'_, E>) {
+        (self.0)(failure);
+    }
+}
+
+/// How long to wait before the next generation.
+pub trait Wait<E> {
+    fn begin(self: Pin<&mut Self>, failure: &Failure<'_, E>);
+    fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
+    fn end(self: Pin<&mut Self>);
+}
+
+/// Not at all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoBackoff;
+
+impl<E> Wait<E> for NoBackoff {
+    fn begin(self: Pin<&mut Self>, _: &Failure<'_, E>) {}
+
+    fn poll_over(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    fn end(self: Pin<&mut Self>) {}
+}
+
+/// The closure of `backoff`, and what it made.
+pub type Backoff<N, F> = Delay<N, F>;
+
+impl<E, N, F> Wait<E> for Backoff<N, F>
+where
+    N: FnMut(&Failure<'_, E>) -> F,
+    F: Future,
+{
+    fn begin(self: Pin<&mut Self>, failure: &Failure<'_, E>) {
+        self.begin_with(|make| Some(make(failure)));
+    }
+
+    fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_over(cx)
+    }
+
+    fn end(self: Pin<&mut Self>) {
+        self.end();
+    }
+}
+
+impl Unset for Always {}
+impl Unset for Nobody {}
+impl Unset for NoBackoff {}
