@@ -160,6 +160,7 @@ pub trait Place<P>: Sized {
     /// Destroys the child, and keeps nothing.
     fn discard(self);
 
+    #[inline(always)]
     fn poll(mut self, cx: &mut Context<'_>) -> Step {
         match self.poll_with(cx, Child::poll_child) {
             Poll::Pending => Step::Pending,
@@ -175,6 +176,7 @@ pub trait Place<P>: Sized {
         }
     }
 
+    #[inline(always)]
     fn cancel(mut self) {
         match self.child().cancel() {
             OnCancel::Drain => {}
@@ -182,6 +184,7 @@ pub trait Place<P>: Sized {
         }
     }
 
+    #[inline(always)]
     fn drain(mut self, cx: &mut Context<'_>) {
         if let Poll::Ready(output) = self.poll_with(cx, Child::poll_drain) {
             self.end(End::Drained(output));
@@ -189,6 +192,7 @@ pub trait Place<P>: Sized {
     }
 
     /// An end after the cause.
+    #[inline(always)]
     fn end(self, end: End<Self::Output>) {
         if Self::KEEPS_ALL {
             self.keep(end);

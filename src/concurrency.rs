@@ -19,16 +19,20 @@ pub struct Unbounded;
 impl Concurrency for Unbounded {
     const LIMITED: bool = false;
 
+    #[inline]
     fn started(&self) -> usize {
         usize::MAX
     }
 
+    #[inline]
     fn has_room(&self) -> bool {
         true
     }
 
+    #[inline]
     fn start(&mut self) {}
 
+    #[inline]
     fn end(&mut self) {}
 }
 
@@ -41,6 +45,7 @@ pub struct AtMost {
 }
 
 impl AtMost {
+    #[inline]
     pub(crate) fn new(limit: usize) -> Self {
         AtMost { limit, started: 0, running: 0 }
     }
@@ -49,19 +54,23 @@ impl AtMost {
 impl Concurrency for AtMost {
     const LIMITED: bool = true;
 
+    #[inline]
     fn started(&self) -> usize {
         self.started
     }
 
+    #[inline]
     fn has_room(&self) -> bool {
         self.running < self.limit
     }
 
+    #[inline]
     fn start(&mut self) {
         self.started += 1;
         self.running += 1;
     }
 
+    #[inline]
     fn end(&mut self) {
         self.running -= 1;
     }

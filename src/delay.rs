@@ -14,14 +14,17 @@ pub struct Delay<M, F> {
 }
 
 impl<M, F> Delay<M, F> {
+    #[inline]
     pub(crate) fn new(make: M) -> Self {
         Delay { make, running: None }
     }
 
+    #[inline]
     pub(crate) fn make(self: Pin<&mut Self>) -> &mut M {
         self.project().make
     }
 
+    #[inline]
     pub(crate) fn begin_with(self: Pin<&mut Self>, begin: impl FnOnce(&mut M) -> Option<F>) {
         let mut this = self.project();
         let running = begin(this.make);
@@ -29,6 +32,7 @@ impl<M, F> Delay<M, F> {
     }
 
     /// Ready when what was made is ready; pending when nothing was made.
+    #[inline]
     pub(crate) fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>
     where
         F: Future,
@@ -39,6 +43,7 @@ impl<M, F> Delay<M, F> {
         }
     }
 
+    #[inline]
     pub(crate) fn end(self: Pin<&mut Self>) {
         self.project().running.set(None);
     }

@@ -15,7 +15,7 @@ use crate::delay::Delay;
 use crate::grace::{Grace, NoGrace, Once};
 use crate::nested::{Handshake, Nested};
 use crate::outcome::Cause;
-use crate::poison::{Poison, poison_on_panic};
+use crate::poison::{Poison, PoisonOnPanic};
 use crate::policy::{FailFast, Policy};
 use crate::signal::{NoSignal, OnSignal, Signal};
 
@@ -57,6 +57,7 @@ use crate::signal::{NoSignal, OnSignal, Signal};
 /// let failing = gather([std::future::ready(Err::<(), _>("a")), std::future::ready(Err("b"))]);
 /// assert_eq!(pollster::block_on(failing), Err("a"));
 /// ```
+#[inline(always)]
 pub fn gather<I: IntoChildren>(children: I) -> Gather<I> {
     Gather {
         children: children.into_children(),
@@ -90,7 +91,7 @@ impl<I: IntoChildren, G> Gather<I, FailFast, G> {
     pub(crate) fn vacant(grace: G) -> Self {
         Gather {
             children: I::vacant(),
-            phase: Phase::Ended,
+            phase: Phase::Ended(Set::Completed),
             grace,
             signal: NoSignal,
             concurrency: Unbounded,
@@ -108,7 +109,7 @@ enum Phase<X> {
     /// The cause is set, and all live children were told. Dropping it drops them.
     Draining(Set<X>),
     /// It was ready. No child is left.
-    Ended,
+    Ended(Set<X>),
     /// Something panicked. No child is left.
     Panicked,
 }
@@ -260,26 +261,29 @@ where
     L: Concurrency,
 {
     /// One poll: the whole machine.
-    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Cause, Option<Output<I, P, S>>)> {
+    #[inline(always)]
+    fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output<I, P, S>>> {
         let mut this = self;
-        loop {
-            match this.phase {
-                Phase::Unpolled | Phase::Running => match this.as_mut().run(cx) {
-                    Some(set) => this.as_mut().begin_cancel(set),
-                    None => return Poll::Pending,
-                },
-                Phase::Draining(set) => {
-                    if this.as_mut().drain(cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    return Poll::Ready(this.as_mut().resolve(set));
+        let set = match this.phase {
+            Phase::Unpolled | Phase::Running => match this.as_mut().run(cx) {
+                None => return Poll::Pending,
+                Some(Set::Completed) => return Poll::Ready(this.resolve(Set::Completed)),
+                Some(set) => {
+                    this.as_mut().begin_cancel(set);
+                    set
                 }
-                Phase::Ended | Phase::Panicked => unreachable!("refused before the step"),
-            }
+            },
+            Phase::Draining(set) => set,
+            Phase::Ended(_) | Phase::Panicked => unreachable!("refused before the step"),
+        };
+        if this.as_mut().drain(cx).is_pending() {
+            return Poll::Pending;
         }
+        Poll::Ready(this.resolve(set))
     }
 
     /// Polls the running children, and starts those that may start. The cause, once there is one.
+    #[inline(always)]
     fn run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Set<I::Index>> {
         let mut this = self.project();
         let is_first = matches!(this.phase, Phase::Unpolled);
@@ -318,11 +322,12 @@ where
     }
 
     /// Sets the cause, and tells or drops every pending child.
+    #[inline(always)]
     fn begin_cancel(self: Pin<&mut Self>, set: Set<I::Index>) {
         let mut this = self.project();
         *this.phase = Phase::Draining(set);
         this.signal.end();
-        if !P::KEEPS_ALL && !matches!(set, Set::Completed) {
+        if !P::KEEPS_ALL {
             this.children.as_mut().discard_kept(set.stopped());
         }
         if this.children.is_live() {
@@ -335,6 +340,7 @@ where
     }
 
     /// Polls the told children, then their grace. Ready when no child is left.
+    #[inline(always)]
     fn drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         if this.children.is_live() {
@@ -351,29 +357,43 @@ where
         Poll::Ready(())
     }
 
-    fn resolve(self: Pin<&mut Self>, set: Set<I::Index>) -> (Cause, Option<Output<I, P, S>>) {
+    #[inline(always)]
+    fn resolve(self: Pin<&mut Self>, set: Set<I::Index>) -> Option<Output<I, P, S>> {
         let mut this = self.project();
+        this.signal.end();
         this.grace.end();
-        let cause = set.cause::<P>();
-        let output = P::resolve::<_, S>(cause, this.children.as_mut());
+        let output = P::resolve::<_, S>(set.cause::<P>(), this.children.as_mut());
         this.children.clear();
-        *this.phase = Phase::Ended;
-        (cause, output)
+        *this.phase = Phase::Ended(set);
+        output
     }
 
     /// Refuses what was polled to its end.
+    #[inline(always)]
     fn assert_pollable(&self) {
         match self.phase {
-            Phase::Ended => panic!("`Gather` polled after completion"),
+            Phase::Ended(_) => panic!("`Gather` polled after completion"),
             Phase::Panicked => panic!("`Gather` polled after a panic"),
             Phase::Unpolled | Phase::Running | Phase::Draining(_) => {}
         }
     }
 
-    /// As [`Future::poll`], with the cause, and without an output where nothing can say that it was cancelled.
-    pub(crate) fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Cause, Option<Output<I, P, S>>)> {
+    /// As [`Future::poll`], without an output where nothing can say that it was cancelled.
+    #[inline(always)]
+    pub(crate) fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output<I, P, S>>> {
         self.assert_pollable();
-        poison_on_panic(self, |this| this.step(cx))
+        let mut guard = PoisonOnPanic::new(self);
+        let polled = guard.future().step(cx);
+        guard.disarm();
+        polled
+    }
+
+    /// The cause, once there is one.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        match self.phase {
+            Phase::Draining(set) | Phase::Ended(set) => Some(set.cause::<P>()),
+            Phase::Unpolled | Phase::Running | Phase::Panicked => None,
+        }
     }
 
     /// Begins the handshake, unless there is a cause already. Whether it did.
@@ -381,17 +401,17 @@ where
         self.assert_pollable();
         let begins = matches!(self.phase, Phase::Unpolled | Phase::Running);
         if begins {
-            poison_on_panic(self, |mut this| {
-                this.as_mut().project().children.start();
-                this.begin_cancel(Set::Cancelled);
-            });
+            let mut guard = PoisonOnPanic::new(self);
+            guard.future().project().children.start();
+            guard.future().begin_cancel(Set::Cancelled);
+            guard.disarm();
         }
         begins
     }
 
     /// Gathers other children, in place, when the last ones are gone.
     pub(crate) fn renew(self: Pin<&mut Self>, children: I) {
-        debug_assert!(matches!(self.phase, Phase::Ended));
+        debug_assert!(matches!(self.phase, Phase::Ended(_)));
         let mut this = self.project();
         this.children.set(children.into_children());
         *this.phase = Phase::Unpolled;
@@ -412,6 +432,7 @@ where
     S: Signal,
     L: Concurrency,
 {
+    #[inline(always)]
     fn poison(self: Pin<&mut Self>) {
         let this = self.project();
         *this.phase = Phase::Panicked;
@@ -431,8 +452,9 @@ where
 {
     type Output = Output<I, P, S>;
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_end(cx).map(|(_, output)| output.expect("nothing but a signal or a parent cancels"))
+        self.poll_end(cx).map(|output| output.expect("nothing but a signal or a parent cancels"))
     }
 }
 
@@ -445,7 +467,7 @@ where
     L: Concurrency,
 {
     fn is_terminated(&self) -> bool {
-        matches!(self.phase, Phase::Ended | Phase::Panicked)
+        matches!(self.phase, Phase::Ended(_) | Phase::Panicked)
     }
 }
 
@@ -460,7 +482,7 @@ where
     type Output = Output<I, P, S>;
 
     fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
-        self.poll_end(cx).map(|(_, output)| output)
+        self.poll_end(cx)
     }
 
     fn cancel(self: Pin<&mut Self>) {
@@ -489,7 +511,7 @@ struct Run<'a, 'b, L> {
 }
 
 impl<P, L: Concurrency> Visitor<P> for Run<'_, '_, L> {
-    #[inline]
+    #[inline(always)]
     fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()> {
         if L::LIMITED && index >= self.concurrency.started() {
             if !self.concurrency.has_room() {
@@ -515,6 +537,7 @@ impl<P, L: Concurrency> Visitor<P> for Run<'_, '_, L> {
 struct Cancel;
 
 impl<P> Visitor<P> for Cancel {
+    #[inline(always)]
     fn visit(&mut self, _: usize, place: impl Place<P>) -> ControlFlow<()> {
         place.cancel();
         ControlFlow::Continue(())
@@ -527,6 +550,7 @@ struct Drain<'a, 'b> {
 }
 
 impl<P> Visitor<P> for Drain<'_, '_> {
+    #[inline(always)]
     fn visit(&mut self, _: usize, place: impl Place<P>) -> ControlFlow<()> {
         place.drain(self.cx);
         ControlFlow::Continue(())
@@ -537,6 +561,7 @@ impl<P> Visitor<P> for Drain<'_, '_> {
 struct Abandon;
 
 impl<P> Visitor<P> for Abandon {
+    #[inline(always)]
     fn visit(&mut self, _: usize, place: impl Place<P>) -> ControlFlow<()> {
         place.end(crate::outcome::End::Dropped);
         ControlFlow::Continue(())

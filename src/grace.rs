@@ -22,12 +22,15 @@ pub trait Grace {
 pub struct NoGrace;
 
 impl Grace for NoGrace {
+    #[inline]
     fn begin(self: Pin<&mut Self>) {}
 
+    #[inline]
     fn poll_over(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 
+    #[inline]
     fn end(self: Pin<&mut Self>) {}
 }
 
@@ -35,14 +38,17 @@ impl Grace for NoGrace {
 pub type Once<M, F> = Delay<Option<M>, F>;
 
 impl<M: FnOnce() -> F, F: Future> Grace for Once<M, F> {
+    #[inline]
     fn begin(self: Pin<&mut Self>) {
         self.begin_with(|make| make.take().map(|make| make()));
     }
 
+    #[inline]
     fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_over(cx)
     }
 
+    #[inline]
     fn end(mut self: Pin<&mut Self>) {
         self.as_mut().end();
         *self.make() = None;
@@ -56,14 +62,17 @@ pub type EachTime<M, F> = Delay<Each<M>, F>;
 pub struct Each<M>(pub(crate) M);
 
 impl<M: FnMut() -> F, F: Future> Grace for EachTime<M, F> {
+    #[inline]
     fn begin(self: Pin<&mut Self>) {
         self.begin_with(|make| Some((make.0)()));
     }
 
+    #[inline]
     fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_over(cx)
     }
 
+    #[inline]
     fn end(self: Pin<&mut Self>) {
         self.end();
     }

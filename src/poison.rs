@@ -9,18 +9,29 @@ pub(crate) trait Poison {
     fn poison(self: Pin<&mut Self>);
 }
 
-/// Runs `step`; a panic leaves it as it came, after `future` was poisoned.
-pub(crate) fn poison_on_panic<T: Poison, R>(future: Pin<&mut T>, step: impl FnOnce(Pin<&mut T>) -> R) -> R {
-    struct Guard<'a, T: Poison>(Pin<&'a mut T>);
+/// Poisons the future if it is dropped before it is disarmed.
+pub(crate) struct PoisonOnPanic<'a, T: Poison>(Pin<&'a mut T>);
 
-    impl<T: Poison> Drop for Guard<'_, T> {
-        fn drop(&mut self) {
-            self.0.as_mut().poison();
-        }
+impl<'a, T: Poison> PoisonOnPanic<'a, T> {
+    #[inline(always)]
+    pub(crate) fn new(future: Pin<&'a mut T>) -> Self {
+        PoisonOnPanic(future)
     }
 
-    let mut guard = Guard(future);
-    let result = step(guard.0.as_mut());
-    mem::forget(guard);
-    result
+    #[inline(always)]
+    pub(crate) fn future(&mut self) -> Pin<&mut T> {
+        self.0.as_mut()
+    }
+
+    #[inline(always)]
+    pub(crate) fn disarm(self) {
+        mem::forget(self);
+    }
+}
+
+impl<T: Poison> Drop for PoisonOnPanic<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.as_mut().poison();
+    }
 }

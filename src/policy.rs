@@ -53,10 +53,12 @@ impl<T, E> Judge<Result<T, E>> for FailFast {
     type Kept = T;
     type Stop = E;
 
+    #[inline]
     fn stops(output: &Result<T, E>) -> bool {
         output.is_err()
     }
 
+    #[inline]
     fn keep(end: End<Result<T, E>>) -> T {
         match end {
             End::Done(Ok(value)) => value,
@@ -64,6 +66,7 @@ impl<T, E> Judge<Result<T, E>> for FailFast {
         }
     }
 
+    #[inline]
     fn stop(output: Result<T, E>) -> E {
         match output {
             Err(error) => error,
@@ -77,10 +80,12 @@ impl Policy for FailFast {
 
     type Output<K, X, S: Signal> = S::Resolved<Result<K, X>>;
 
+    #[inline]
     fn cause(index: usize) -> Cause {
         Cause::Failed(index)
     }
 
+    #[inline(always)]
     fn resolve<C, S>(cause: Cause, children: Pin<&mut C>) -> Option<S::Resolved<Result<C::Kept, C::Stop>>>
     where
         C: Children<Self>,

@@ -15,7 +15,7 @@ use crate::grace::{Each, EachTime, Grace, NoGrace};
 use crate::limit::{Allow, Limit};
 use crate::nested::{Handshake, Nested};
 use crate::outcome::Cause;
-use crate::poison::{Poison, poison_on_panic};
+use crate::poison::{Poison, PoisonOnPanic};
 use crate::policy::FailFast;
 use crate::signal::{NoSignal, OnSignal, Signal};
 
@@ -289,7 +289,7 @@ where
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Resolved<ResultOf<I>>>> {
         let mut this = self;
         loop {
-            let parts = this.as_mut().project();
+            let mut parts = this.as_mut().project();
             match parts.state {
                 State::Unpolled | State::Between => {
                     if parts.signal.poll_fired(cx).is_ready() {
@@ -299,16 +299,16 @@ where
                     parts.gather.renew(children);
                     *parts.state = State::Running;
                 }
-                State::Running => match parts.gather.poll_end(cx) {
+                State::Running => match parts.gather.as_mut().poll_end(cx) {
                     Poll::Pending => {
                         if parts.signal.poll_fired(cx).is_pending() || !this.as_mut().begin_cancel() {
                             return Poll::Pending;
                         }
                     }
-                    Poll::Ready((_, Some(Ok(values)))) => return Poll::Ready(this.end(Some(Ok(values)))),
-                    Poll::Ready((cause, Some(Err(error)))) => {
+                    Poll::Ready(Some(Ok(values))) => return Poll::Ready(this.end(Some(Ok(values)))),
+                    Poll::Ready(Some(Err(error))) => {
                         let is_cancelled = parts.signal.poll_fired(cx).is_ready();
-                        if let Err(result) = this.as_mut().judge(cause, error, is_cancelled) {
+                        if let Err(result) = this.as_mut().judge(error, is_cancelled) {
                             return Poll::Ready(this.end(result));
                         }
                         // Polled now, so that it is awaited from now on; but this poll makes no other generation.
@@ -317,7 +317,7 @@ where
                         }
                         return Poll::Pending;
                     }
-                    Poll::Ready((_, None)) => unreachable!("a running generation was cancelled by nobody"),
+                    Poll::Ready(None) => unreachable!("a running generation was cancelled by nobody"),
                 },
                 State::BackingOff => {
                     if parts.signal.poll_fired(cx).is_ready() {
@@ -331,8 +331,8 @@ where
                     if !parts.gather.is_terminated() {
                         match parts.gather.poll_end(cx) {
                             Poll::Pending => return Poll::Pending,
-                            Poll::Ready((cause, Some(Err(error)))) => {
-                                let _ = this.as_mut().judge(cause, error, true);
+                            Poll::Ready(Some(Err(error))) => {
+                                let _ = this.as_mut().judge(error, true);
                             }
                             Poll::Ready(_) => {}
                         }
@@ -356,14 +356,11 @@ where
     }
 
     /// After a failure, when no child is left: `Ok` begins the backoff, `Err` is the result.
-    fn judge(
-        self: Pin<&mut Self>,
-        cause: Cause,
-        error: ErrorOf<I>,
-        is_cancelled: bool,
-    ) -> Result<(), Option<ResultOf<I>>> {
+    fn judge(self: Pin<&mut Self>, error: ErrorOf<I>, is_cancelled: bool) -> Result<(), Option<ResultOf<I>>> {
         let this = self.project();
-        let Cause::Failed(index) = cause else { unreachable!("an error is that of a child that failed") };
+        let Some(Cause::Failed(index)) = this.gather.cause() else {
+            unreachable!("an error is that of a child that failed")
+        };
         let restarts = *this.restarts;
         let retries = this.when.retries(&error);
         let recent = this.limit.recent(restarts);
@@ -445,13 +442,18 @@ where
 
     fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
         self.assert_pollable();
-        poison_on_panic(self, |this| this.step(cx))
+        let mut guard = PoisonOnPanic::new(self);
+        let polled = guard.future().step(cx);
+        guard.disarm();
+        polled
     }
 
     fn cancel(self: Pin<&mut Self>) {
         self.assert_pollable();
         if self.state != State::Cancelled {
-            poison_on_panic(self, |this| this.begin_cancel());
+            let mut guard = PoisonOnPanic::new(self);
+            guard.future().begin_cancel();
+            guard.disarm();
         }
     }
 }

@@ -28,12 +28,15 @@ pub struct NoSignal;
 impl Signal for NoSignal {
     type Resolved<O> = O;
 
+    #[inline]
     fn poll_fired(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 
+    #[inline]
     fn end(self: Pin<&mut Self>) {}
 
+    #[inline]
     fn resolve<O>(output: Option<O>) -> Option<O> {
         output
     }
@@ -45,6 +48,7 @@ impl Signal for NoSignal {
 pub struct OnSignal<F>(#[pin] Option<F>);
 
 impl<F> OnSignal<F> {
+    #[inline]
     pub(crate) fn new(signal: F) -> Self {
         OnSignal(Some(signal))
     }
@@ -53,6 +57,7 @@ impl<F> OnSignal<F> {
 impl<F: Future> Signal for OnSignal<F> {
     type Resolved<O> = Result<O, Cancelled>;
 
+    #[inline]
     fn poll_fired(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match self.project().0.as_pin_mut() {
             Some(signal) => signal.poll(cx).map(drop),
@@ -60,10 +65,12 @@ impl<F: Future> Signal for OnSignal<F> {
         }
     }
 
+    #[inline]
     fn end(self: Pin<&mut Self>) {
         self.project().0.set(None);
     }
 
+    #[inline]
     fn resolve<O>(output: Option<O>) -> Option<Result<O, Cancelled>> {
         Some(output.ok_or(Cancelled))
     }

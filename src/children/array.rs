@@ -39,6 +39,7 @@ impl<C: Child, const N: usize> IntoChildren for [C; N] {
     type Children<P> = Slots<C, N>;
     type Index = u32;
 
+    #[inline]
     fn into_children<P>(self) -> Slots<C, N> {
         const { assert!(N <= u32::MAX as usize, "an array of that many children holds no index of them") };
         Slots(self.map(Slot::Live))
@@ -95,6 +96,7 @@ where
         }
     }
 
+    #[inline]
     fn take_kept(mut self: Pin<&mut Self>) -> [P::Kept; N] {
         array::from_fn(|index| self.as_mut().slot(index).take_kept::<P>())
     }
@@ -103,6 +105,7 @@ where
         self.slot(index).take_stop::<P>()
     }
 
+    #[inline]
     fn clear(mut self: Pin<&mut Self>) {
         for index in 0..N {
             self.as_mut().slot(index).set(Slot::Empty);

@@ -22,17 +22,20 @@ pub enum Slot<C: Child> {
 }
 
 impl<C: Child> Slot<C> {
+    #[inline(always)]
     pub(super) fn is_live(&self) -> bool {
         matches!(self, Slot::Live(_))
     }
 
     /// Drops an output.
+    #[inline(always)]
     pub(super) fn discard_kept(mut self: Pin<&mut Self>) {
         if !self.is_live() {
             self.set(Slot::Empty);
         }
     }
 
+    #[inline(always)]
     pub(super) fn take_end(self: Pin<&mut Self>) -> End<C::Output> {
         match self.project_replace(Slot::Empty) {
             SlotOwned::Live(_) => unreachable!("a child was left when the outcomes were taken"),
@@ -42,10 +45,12 @@ impl<C: Child> Slot<C> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn take_kept<J: Judge<C::Output>>(self: Pin<&mut Self>) -> J::Kept {
         J::keep(self.take_end())
     }
 
+    #[inline(always)]
     pub(super) fn take_stop<J: Judge<C::Output>>(self: Pin<&mut Self>) -> J::Stop {
         match self.take_end() {
             End::Done(output) => J::stop(output),
@@ -69,6 +74,7 @@ impl<C: Child> fmt::Debug for Slot<C> {
 pub(super) struct LiveSlot<'a, C: Child>(Pin<&'a mut Slot<C>>);
 
 impl<'a, C: Child> LiveSlot<'a, C> {
+    #[inline(always)]
     pub(super) fn new(slot: Pin<&'a mut Slot<C>>) -> Option<Self> {
         slot.is_live().then_some(LiveSlot(slot))
     }
@@ -84,6 +90,7 @@ where
     type Judge = P;
     const KEEPS_ALL: bool = P::KEEPS_ALL;
 
+    #[inline(always)]
     fn child(&mut self) -> Pin<&mut C> {
         match self.0.as_mut().project() {
             SlotProj::Live(child) => child,
@@ -93,6 +100,7 @@ where
 
     // `Pin::set` drops the child in place, and stores the new value even if that panics.
 
+    #[inline(always)]
     fn keep(mut self, end: End<C::Output>) {
         self.0.set(match end {
             End::Done(output) => Slot::Done(output),
@@ -101,10 +109,12 @@ where
         });
     }
 
+    #[inline(always)]
     fn stop(mut self, output: C::Output) {
         self.0.set(Slot::Done(output));
     }
 
+    #[inline(always)]
     fn discard(mut self) {
         self.0.set(Slot::Empty);
     }

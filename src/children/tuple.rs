@@ -34,6 +34,7 @@ macro_rules! tuples {
             type Children<P> = $Slots<$($C),*>;
             type Index = u8;
 
+            #[inline(always)]
             fn into_children<P>(self) -> $Slots<$($C),*> {
                 let ($($child,)*) = self;
                 $Slots { $($child: Slot::Live($child),)* end: () }
@@ -71,24 +72,24 @@ macro_rules! tuples {
             type Kept = ($(<P as Judge<$C::Output>>::Kept,)*);
             type Stop = $Stop;
 
-            #[inline]
+            #[inline(always)]
             fn is_live(&self) -> bool {
                 false $(|| self.$child.is_live())*
             }
 
-            #[inline]
+            #[inline(always)]
             fn start(self: Pin<&mut Self>) {}
 
-            #[inline]
+            #[inline(always)]
             fn register(self: Pin<&mut Self>, _: &Waker) {}
 
-            #[inline]
+            #[inline(always)]
             fn rearm(self: Pin<&mut Self>, _: &Waker) {}
 
-            #[inline]
+            #[inline(always)]
             fn wake_all(self: Pin<&mut Self>) {}
 
-            #[inline]
+            #[inline(always)]
             fn visit<V_: Visitor<P>>(self: Pin<&mut Self>, span: Span, visitor: &mut V_) -> ControlFlow<()> {
                 let mut this = self.project();
                 let bounds = span.bounds();
@@ -107,11 +108,13 @@ macro_rules! tuples {
                 })*
             }
 
+            #[inline(always)]
             fn take_kept(self: Pin<&mut Self>) -> Self::Kept {
                 let mut this = self.project();
                 ($(this.$child.as_mut().take_kept::<P>(),)*)
             }
 
+            #[inline(always)]
             fn take_stop(self: Pin<&mut Self>, index: usize) -> Self::Stop {
                 let mut this = self.project();
                 match index {
@@ -120,6 +123,7 @@ macro_rules! tuples {
                 }
             }
 
+            #[inline(always)]
             fn clear(self: Pin<&mut Self>) {
                 let mut this = self.project();
                 $(this.$child.as_mut().set(Slot::Empty);)*
