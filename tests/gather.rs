@@ -1,0 +1,654 @@
+//! The promises of a gather that are not about cancellation: order, wakes, ends, panics, types.
+
+mod kit;
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures_core::FusedFuture;
+use gather::{CancelExt, Cancelled, Child, Gather, LocalBoxChild, OnCancel, gather};
+use kit::{At, CONTAINERS, Container, Gate, Output, Probe, Wakes, World, gather_in};
+
+fn probes(world: &World) -> ([Probe<Output>; 3], [Gate<Output>; 3]) {
+    let gates: [Gate<Output>; 3] = Default::default();
+    let mut names = ["a", "b", "c"].into_iter().zip(&gates);
+    let probes = std::array::from_fn(|_| {
+        let (name, gate) = names.next().unwrap();
+        Probe::new(name, &world.log, gate).log_polls()
+    });
+    (probes, gates)
+}
+
+#[test]
+fn children_are_first_polled_in_index_order_and_none_before_the_gather_is() {
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        let world = World::new();
+        let (children, _gates) = probes(&world);
+        let mut all = gather_in!(container, children, |gather| gather);
+        world.log.expect("");
+        assert!(world.poll(all.as_mut()).is_pending());
+        world.log.expect("poll a, poll b, poll c");
+        drop(all);
+        world.log.expect("drop a, drop b, drop c");
+    }
+}
+
+#[test]
+fn a_gather_that_was_never_polled_drops_its_children_unpolled() {
+    for container in CONTAINERS {
+        let world = World::new();
+        let (children, _gates) = probes(&world);
+        drop(gather_in!(container, children, |gather| gather));
+        world.log.expect("drop a, drop b, drop c");
+    }
+}
+
+#[test]
+fn a_vec_polls_the_woken_children_in_index_order_and_a_tuple_each_pending_one() {
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        let tells_wakes_apart = matches!(container, Container::Vec | Container::BoxedSlice);
+        let world = World::new();
+        let (children, gates) = probes(&world);
+        let mut all = gather_in!(container, children, |gather| gather);
+        let _ = world.poll(all.as_mut());
+        world.log.take();
+
+        // Woken in the other order, twice.
+        gates[2].wake();
+        gates[0].wake();
+        gates[2].wake();
+        let wakes = world.wakes.take();
+        if tells_wakes_apart {
+            assert_eq!(wakes, 1, "one wake of the parent for any number of woken children");
+        }
+        let _ = world.poll(all.as_mut());
+        world.log.expect(if tells_wakes_apart { "poll a, poll c" } else { "poll a, poll b, poll c" });
+        assert_eq!(world.wakes.take(), 0);
+
+        // A poll for another reason.
+        let _ = world.poll(all.as_mut());
+        world.log.expect(if tells_wakes_apart { "" } else { "poll a, poll b, poll c" });
+    }
+}
+
+/// Calls a closure in each poll; pending until told otherwise.
+fn acting(act: impl FnMut(&mut Context<'_>) -> Poll<Output>) -> impl Future<Output = Output> {
+    poll_fn(act)
+}
+
+#[test]
+fn a_child_woken_by_a_sibling_before_it_is_polled_in_that_pass_one_behind_it_in_the_next_poll() {
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        let world = World::new();
+        let wakers: [Rc<Cell<Option<Waker>>>; 3] = Default::default();
+        let turn = Rc::new(Cell::new(0));
+        let mut index = 0;
+        let children: [_; 3] = std::array::from_fn(|_| {
+            let (own, log, turn, all) = (index, world.log.clone(), turn.clone(), wakers.clone());
+            index += 1;
+            LocalBoxChild::new(acting(move |cx| {
+                log.push(format!("poll {own}"));
+                // In turn 1 the middle one wakes all three.
+                if turn.get() == 1 && own == 1 {
+                    turn.set(2);
+                    for waker in &all {
+                        let waker_of = waker.take().unwrap();
+                        waker_of.wake_by_ref();
+                        waker.set(Some(waker_of));
+                    }
+                }
+                all[own].set(Some(cx.waker().clone()));
+                Poll::Pending
+            }))
+        });
+        let mut all = gather_in!(container, children, |gather| gather);
+        let _ = world.poll(all.as_mut());
+        world.log.take();
+        world.wakes.take();
+
+        turn.set(1);
+        let middle = wakers[1].take().unwrap();
+        middle.wake_by_ref();
+        wakers[1].set(Some(middle));
+        world.wakes.take();
+        let _ = world.poll(all.as_mut());
+        let first = world.log.take().join(", ");
+        assert!(first.ends_with("poll 1, poll 2"), "{first}");
+        assert!(world.wakes.take() > 0, "the others are polled in the next poll, so the gather is woken");
+        let _ = world.poll(all.as_mut());
+        let second = world.log.take().join(", ");
+        assert!(second.starts_with("poll 0, poll 1"), "{second}");
+    }
+}
+
+#[test]
+fn a_child_that_wakes_itself_yields_to_the_executor() {
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        let world = World::new();
+        let children: [_; 3] = std::array::from_fn(|_| {
+            let mut polls = 0;
+            acting(move |cx| {
+                polls += 1;
+                if polls == 5 {
+                    return Poll::Ready(Ok(polls));
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+        });
+        let mut all = gather_in!(container, children, |gather| gather);
+        let (polled, polls) = world.quiesce(all.as_mut());
+        assert_eq!(polled, Poll::Ready(Ok(vec![5, 5, 5])));
+        assert_eq!(polls, 5);
+    }
+}
+
+#[test]
+fn a_child_is_destroyed_when_it_ends_not_when_the_gather_does() {
+    for container in CONTAINERS {
+        let world = World::new();
+        let (children, gates) = probes(&world);
+        let mut all = gather_in!(container, children, |gather| gather);
+        gates[1].open(Ok(1));
+        let _ = world.poll(all.as_mut());
+        world.log.expect("poll a, poll b, end b, drop b, poll c");
+        gates[0].open(Ok(0));
+        gates[2].open(Ok(2));
+        assert_eq!(world.poll(all.as_mut()), Poll::Ready(Ok(vec![0, 1, 2])));
+        world.log.expect("poll a, end a, drop a, poll c, end c, drop c");
+    }
+}
+
+#[test]
+fn discarded_values_are_dropped_before_a_sibling_is_told() {
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        let world = World::new();
+        let log = &world.log;
+        let (sibling, gate) = world.probe("c");
+        let children = [
+            LocalBoxChild::new(ready(Ok(world.log.token("value")))),
+            LocalBoxChild::new(gate_of(&gate).on_cancel(|_| log.push("tell"))),
+            LocalBoxChild::new(ready(Err("failed"))),
+        ];
+        drop(sibling);
+        world.log.take();
+        let mut all = gather_in!(container, children, |gather| gather);
+        assert!(world.poll(all.as_mut()).is_pending());
+        world.log.expect("drop value, tell");
+        gate.open(Ok(world.log.token("late")));
+        assert!(matches!(world.poll(all.as_mut()), Poll::Ready(Err("failed"))));
+        world.log.expect("drop late");
+    }
+}
+
+fn gate_of<T>(gate: &Gate<T>) -> impl Future<Output = T> + use<T> {
+    gate.clone().wait()
+}
+
+#[test]
+fn values_reach_the_caller_once() {
+    for container in CONTAINERS {
+        let world = World::new();
+        let children = ["x", "y", "z"].map(|name| ready(Ok::<_, ()>(world.log.token(name))));
+        let mut all = gather_in!(container, children, |gather| gather);
+        let Poll::Ready(Ok(values)) = world.poll(all.as_mut()) else { panic!() };
+        drop(all);
+        world.log.expect("");
+        assert_eq!(values.iter().map(|token| &*token.name).collect::<Vec<_>>(), ["x", "y", "z"]);
+        drop(values);
+        world.log.expect("drop x, drop y, drop z");
+    }
+}
+
+#[test]
+fn values_of_a_dropped_gather_are_dropped_in_index_order_among_the_children() {
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        let world = World::new();
+        let token = world.log.token("child");
+        let children = [
+            LocalBoxChild::new(ready(Ok::<_, ()>(world.log.token("x")))),
+            LocalBoxChild::new(async move {
+                let _token = token;
+                pending().await
+            }),
+            LocalBoxChild::new(ready(Ok(world.log.token("z")))),
+        ];
+        let mut all = gather_in!(container, children, |gather| gather);
+        assert!(world.poll(all.as_mut()).is_pending());
+        drop(all);
+        world.log.expect("drop x, drop child, drop z");
+    }
+}
+
+#[test]
+fn empty_ones_are_ready_at_once_and_touch_no_waker() {
+    let world = World::new();
+    let strong = Arc::strong_count(&world.wakes);
+    assert_eq!(world.poll(pin!(gather(()))), Poll::Ready(Ok::<_, Infallible>(())));
+    assert_eq!(world.poll(pin!(gather([(); 0].map(|()| pending::<Output>())))), Poll::Ready(Ok([])));
+    assert_eq!(world.poll(pin!(gather(Vec::<std::future::Ready<Output>>::new()))), Poll::Ready(Ok(vec![])));
+    // Nor is an empty one cancelled by a signal that is ready.
+    let mut empty = pin!(gather(Vec::<std::future::Ready<Output>>::new()).cancel_on(ready(())));
+    assert_eq!(world.poll(empty.as_mut()), Poll::Ready(Ok(Ok(vec![]))));
+    assert_eq!((world.wakes.take(), Arc::strong_count(&world.wakes)), (0, strong));
+}
+
+#[test]
+fn tuples_hold_up_to_sixteen_children_of_their_own_types() {
+    macro_rules! one {
+        ($value:expr) => {
+            ready(Ok::<_, ()>($value))
+        };
+    }
+    let all = gather((
+        one!(0u8),
+        one!("1"),
+        one!(2u16),
+        one!('3'),
+        one!(4u32),
+        one!(5.0f32),
+        one!(6u64),
+        one!([7]),
+        one!((8,)),
+        one!(true),
+        one!(Some(10)),
+        one!(String::from("11")),
+        one!(vec![12]),
+        one!(()),
+        one!(14i8),
+        one!(15i16),
+    ));
+    let (a, b, .., p) = pollster::block_on(all).map(|(a, b, .., p)| (a, b, p)).map(|(a, b, p)| (a, b, p)).unwrap();
+    assert_eq!((a, b, p), (0, "1", 15));
+    let (one,) = pollster::block_on(gather((one!("alone"),))).unwrap();
+    assert_eq!(one, "alone");
+}
+
+#[test]
+fn iterators_are_collected() {
+    let all = (0..100).map(|i| ready(Ok::<_, ()>(i))).collect::<Gather<_>>();
+    assert_eq!(pollster::block_on(all), Ok((0..100).collect()));
+}
+
+#[test]
+fn borrowed_children_are_given_back() {
+    let world = World::new();
+    let (mut a, gate_a) = world.probe::<Output>("a");
+    let (mut b, gate_b) = world.probe::<Output>("b");
+    {
+        let mut all = pin!(gather((&mut a, &mut b)));
+        assert!(world.poll(all.as_mut()).is_pending());
+    }
+    gate_a.open(Ok(1));
+    gate_b.open(Ok(2));
+    assert_eq!(pollster::block_on(gather((a, b))), Ok((1, 2)));
+}
+
+#[test]
+fn polled_by_reference_it_outlives_who_polled_it() {
+    let world = World::new();
+    let ((a, gate_a), (b, gate_b)) = (world.probe::<Output>("a"), world.probe::<Output>("b"));
+    let mut all = Box::pin(gather((a, b)));
+    {
+        let mut outer = Box::pin(async { (&mut all).await });
+        assert!(world.poll(outer.as_mut()).is_pending());
+    }
+    gate_a.open(Ok(1));
+    gate_b.open(Ok(2));
+    assert_eq!(world.poll(all.as_mut()), Poll::Ready(Ok((1, 2))));
+}
+
+#[test]
+fn only_the_last_waker_of_the_parent_is_woken_and_none_is_kept_after_the_end() {
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        let world = World::new();
+        let (children, gates) = probes(&world);
+        let mut all = gather_in!(container, children, |gather| gather);
+        let (first, first_waker) = Wakes::new();
+        let (second, second_waker) = Wakes::new();
+        let _ = all.as_mut().poll(&mut Context::from_waker(&first_waker));
+        let _ = all.as_mut().poll(&mut Context::from_waker(&second_waker));
+        drop(first_waker);
+        if matches!(container, Container::Vec | Container::BoxedSlice) {
+            // A tuple's child holds the caller's waker, so this is the child's affair there.
+            gates[1].wake();
+            assert_eq!((first.take(), second.take()), (0, 1));
+            assert_eq!(Arc::strong_count(&first), 1);
+        }
+        let child_waker = gates[1].waker();
+        for gate in &gates {
+            gate.open(Ok(1));
+        }
+        assert!(all.as_mut().poll(&mut Context::from_waker(&second_waker)).is_ready());
+        drop(all);
+        if matches!(container, Container::Vec | Container::BoxedSlice) {
+            drop(second_waker);
+            assert_eq!(Arc::strong_count(&second), 1, "no waker of the parent is kept");
+            second.take();
+            // A child's waker outlives the gather, and does nothing.
+            child_waker.unwrap().wake();
+            assert_eq!(second.take(), 0);
+        }
+    }
+}
+
+#[test]
+fn polling_after_completion_panics_and_says_so() {
+    macro_rules! assert_done {
+        ($gather:expr) => {
+            let mut all = pin!($gather);
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(!all.is_terminated());
+            assert!(all.as_mut().poll(&mut cx).is_ready());
+            assert!(all.is_terminated());
+            for _ in 0..2 {
+                let message = panic_of(|| drop(all.as_mut().poll(&mut cx)));
+                assert_eq!(message, "`Gather` polled after completion");
+                assert!(all.is_terminated());
+            }
+        };
+    }
+    let one = || ready(Ok::<_, ()>(1));
+    assert_done!(gather((one(), one())));
+    assert_done!(gather([one(), one()]));
+    assert_done!(gather(vec![one(), one()]));
+    assert_done!(gather(vec![one(), one()].into_boxed_slice()));
+    assert_done!(gather(()));
+    assert_done!(gather((ready(Err::<(), _>(1)),)));
+    assert_done!(gather(vec![pending::<Output>()]).cancel_on(ready(())));
+}
+
+/// The message with which it panics.
+#[track_caller]
+fn panic_of(act: impl FnOnce()) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(act)).expect_err("it should panic");
+    match payload.downcast::<String>() {
+        Ok(message) => *message,
+        Err(payload) => (*payload.downcast::<&str>().unwrap()).into(),
+    }
+}
+
+#[test]
+fn a_child_that_panics_takes_its_siblings_with_it_untold() {
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        for place in 0..3 {
+            let world = World::new();
+            let children: [_; 3] = std::array::from_fn(|index| {
+                let (token, log) = (world.log.token(["a", "b", "c"][index]), world.log.clone());
+                let mut polls = 0;
+                LocalBoxChild::new(
+                    acting(move |cx| {
+                        let _token = &token;
+                        polls += 1;
+                        cx.waker().wake_by_ref();
+                        if index == place && polls == 2 { panic!("child") } else { Poll::Pending }
+                    })
+                    .on_cancel(move |_| log.push("tell")),
+                )
+            });
+            let mut all = gather_in!(container, children, |gather| gather);
+            assert!(world.poll(all.as_mut()).is_pending());
+            world.log.expect("");
+            assert_eq!(panic_of(|| drop(world.poll(all.as_mut()))), "child");
+            world.log.expect("drop a, drop b, drop c");
+        }
+    }
+}
+
+#[test]
+fn polling_after_a_panic_panics_and_says_so() {
+    let panicking = || acting(|_| panic!("child"));
+    macro_rules! assert_poisoned {
+        ($gather:expr) => {
+            let mut all = pin!($gather);
+            let mut cx = Context::from_waker(Waker::noop());
+            assert_eq!(panic_of(|| drop(all.as_mut().poll(&mut cx))), "child");
+            assert_eq!(panic_of(|| drop(all.as_mut().poll(&mut cx))), "`Gather` polled after a panic");
+            assert!(all.is_terminated());
+        };
+    }
+    assert_poisoned!(gather((panicking(), pending::<Output>())));
+    assert_poisoned!(gather([panicking()]));
+    assert_poisoned!(gather(vec![panicking()]));
+}
+
+/// Panics when it is dropped, after it has logged that.
+struct Bomb(kit::Token);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("drop of {}", self.0.name);
+    }
+}
+
+#[test]
+fn when_a_child_panics_in_its_drop_the_rest_are_still_dropped_each_once() {
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        // Where the drop happens: at its own end, when a sibling fails, when the gather is dropped polled or unpolled.
+        for case in ["end", "sibling", "drop", "unpolled"] {
+            let _at = At(case.into());
+            let world = World::new();
+            let own = Gate::new();
+            let bomb = Bomb(world.log.token("b"));
+            let (token_a, token_c) = (world.log.token("a"), world.log.token("c"));
+            let (gate, fail) = (own.clone(), case == "sibling");
+            let holding = |token: kit::Token| {
+                acting(move |_| {
+                    let _token = &token;
+                    Poll::Pending
+                })
+            };
+            let mut turn = 0;
+            let children = [
+                LocalBoxChild::new(holding(token_a)),
+                LocalBoxChild::new(acting(move |cx| {
+                    let _bomb = &bomb;
+                    gate.poll(cx)
+                })),
+                LocalBoxChild::new(acting(move |_| {
+                    let _token = &token_c;
+                    turn += 1;
+                    if fail && turn == 1 { Poll::Ready(Err("c")) } else { Poll::Pending }
+                })),
+            ];
+            let mut all = gather_in!(container, children, |gather| gather);
+            let message = match case {
+                "end" => {
+                    own.open(Ok(1));
+                    panic_of(|| drop(world.poll(all.as_mut())))
+                }
+                "sibling" => panic_of(|| drop(world.poll(all.as_mut()))),
+                "drop" => {
+                    let _ = world.poll(all.as_mut());
+                    panic_of(|| drop(all))
+                }
+                _ => panic_of(|| drop(all)),
+            };
+            assert_eq!(message, "drop of b");
+            world.log.expect(match case {
+                "end" => "drop b, drop a, drop c",
+                "sibling" => "drop c, drop a, drop b",
+                _ => "drop a, drop b, drop c",
+            });
+        }
+    }
+}
+
+#[test]
+fn a_panic_in_any_closure_or_future_of_the_handshake_drops_all_and_leaves_the_poll() {
+    for container in CONTAINERS {
+        for place in ["hook", "cleanup closure", "cleanup", "grace closure", "grace", "signal"] {
+            let _at = At(format!("{container:?}, {place}"));
+            let world = World::new();
+            let blow = |at: &str| {
+                if at == place {
+                    panic!("{at}");
+                }
+            };
+            let hold = |name| {
+                let token = world.log.token(name);
+                poll_fn(move |_| {
+                    let _token = &token;
+                    Poll::<Output>::Pending
+                })
+            };
+            let children = [
+                LocalBoxChild::new(hold("a").on_cancel(|_| blow("hook"))),
+                LocalBoxChild::new(hold("b").cleanup(|| {
+                    blow("cleanup closure");
+                    async {
+                        blow("cleanup");
+                        pending::<()>().await;
+                    }
+                })),
+                LocalBoxChild::new(hold("c").shield()),
+            ];
+            let fired = Cell::new(false);
+            let mut all = gather_in!(container, children, |gather| gather
+                .cancel_on(poll_fn(|_| {
+                    if !fired.get() {
+                        return Poll::Pending;
+                    }
+                    blow("signal");
+                    Poll::Ready(())
+                }))
+                .grace(|| {
+                    blow("grace closure");
+                    async {
+                        blow("grace");
+                        pending::<()>().await;
+                    }
+                }));
+            assert!(world.poll(all.as_mut()).is_pending());
+            fired.set(true);
+            assert_eq!(panic_of(|| drop(world.poll(all.as_mut()))), place);
+            let mut dropped = world.log.take();
+            dropped.sort();
+            assert_eq!(dropped.join(", "), "drop a, drop b, drop c");
+        }
+    }
+}
+
+/// A child by hand, with its own way to stop.
+struct Machine<'a> {
+    log: &'a kit::Log,
+    steps: u32,
+    stops: bool,
+}
+
+impl Child for Machine<'_> {
+    type Output = Output;
+
+    fn poll_child(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output> {
+        self.log.push("work");
+        self.steps -= 1;
+        if self.steps == 0 {
+            return Poll::Ready(Ok(7));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn cancel(self: Pin<&mut Self>) -> OnCancel {
+        self.log.push("stop");
+        if self.stops { OnCancel::Drain } else { OnCancel::Drop }
+    }
+
+    fn poll_drain(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output>> {
+        self.log.push("drain");
+        self.steps -= 1;
+        if self.steps == 0 {
+            return Poll::Ready(None);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_child_by_hand_is_stopped_in_its_own_way() {
+    let world = World::new();
+    let fires = Gate::new();
+    let machine = |stops| Machine { log: &world.log, steps: 3, stops };
+
+    assert_eq!(pollster::block_on(gather([machine(true)])), Ok([7]));
+    world.log.expect("work, work, work");
+
+    let mut all = pin!(gather([machine(true), machine(false)]).cancel_on(fires.clone().wait()));
+    let _ = world.poll(all.as_mut());
+    world.log.expect("work, work");
+    fires.open(());
+    let (polled, polls) = world.quiesce(all.as_mut());
+    assert_eq!((polled, polls), (Poll::Ready(Err(Cancelled)), 1));
+    world.log.expect("work, work, stop, stop, drain");
+}
+
+#[test]
+fn a_map_sees_late_outputs_too() {
+    let world = World::new();
+    let seen = Cell::new(0);
+    let late = Gate::<u32>::new();
+    let child = late
+        .clone()
+        .wait()
+        .on_cancel(|_| ())
+        .map(|value| {
+            seen.set(value);
+            Ok::<u32, &str>(value)
+        })
+        .map(|result| result.map(u64::from));
+    let mut all = pin!(gather((child, ready(Err::<(), _>("failed")))));
+    assert!(world.poll(all.as_mut()).is_pending());
+    late.open(9);
+    assert_eq!(world.poll(all.as_mut()), Poll::Ready(Err("failed")));
+    assert_eq!(seen.get(), 9);
+}
+
+#[test]
+fn boxed_children_of_different_kinds_share_a_vec() {
+    let log = kit::Log::default();
+    let children = vec![
+        LocalBoxChild::new(pending::<Output>()),
+        LocalBoxChild::new(ready(Err("failed"))),
+        LocalBoxChild::new(Machine { log: &log, steps: 2, stops: true }).map(|output| output).pipe(LocalBoxChild::new),
+    ];
+    assert_eq!(pollster::block_on(gather(children)), Err("failed"));
+    log.expect("stop, drain, drain");
+}
+
+trait Pipe: Sized {
+    fn pipe<R>(self, f: impl FnOnce(Self) -> R) -> R {
+        f(self)
+    }
+}
+
+impl<T> Pipe for T {}
+
+#[test]
+fn settings_after_the_first_poll_are_refused() {
+    let mut all = gather(vec![pending::<Output>()]);
+    assert!(Pin::new(&mut all).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let message = panic_of(|| drop(all.cancel_on(pending::<()>())));
+    assert_eq!(message, "`Gather::cancel_on` must be called before the first poll");
+}
+
+#[test]
+fn a_concurrency_of_zero_is_refused_at_the_call() {
+    let message = panic_of(|| drop(gather([pending::<Output>()]).concurrency(0)));
+    assert_eq!(message, "`Gather::concurrency` of 0 would never start a child");
+}

@@ -1,0 +1,307 @@
+//! What happens to the siblings: a table of scenarios, run in every container, and with children that were polled before
+//! (pending first) as with children that end in their first poll (ready first).
+
+mod kit;
+
+use std::task::Poll;
+
+use gather::{CancelExt, LocalBoxChild};
+use kit::{At, CONTAINERS, Container, Gate, Output, Probe, World, gather_in};
+
+/// A script for three children a, b and c of these kinds:
+///
+/// - `p`lain;
+/// - `t`old: `on_cancel` with a hook that logs `tell a`;
+/// - `c`leanup: logs `make A`, then drives a clean-up that logs `end A` and `drop A`;
+/// - `s`hield.
+///
+/// A line is `actions => log`. The actions are `ok a`, `fail a`, `clean a` (open a gate), `signal`, `over` (the grace),
+/// `poll`, `drop`. The log has `end a`, `drop a`, `grace` when one is made, `drop grace`, `drop signal`, and `ready …`.
+/// In the discipline *pending first* the script is run after one poll; a line that begins with `pending:` or `ready:`
+/// belongs to one discipline alone.
+struct Scenario {
+    name: &'static str,
+    kinds: &'static str,
+    script: &'static str,
+}
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "all complete, in any order",
+        kinds: "ppp",
+        script: "
+            ok b; poll => end b, drop b
+            ok a; poll => end a, drop a
+            ok c; poll => end c, drop c, drop signal, ready Ok(Ok([0, 1, 2]))
+        ",
+    },
+    Scenario {
+        name: "all complete, adapters are not in the way",
+        kinds: "tcs",
+        script: "
+            ok a; ok b; ok c; poll => end a, drop a, end b, drop b, end c, drop c, drop signal, ready Ok(Ok([0, 1, 2]))
+        ",
+    },
+    Scenario {
+        name: "the first fails",
+        kinds: "ppp",
+        script: "fail a; poll => end a, drop a, drop signal, drop b, drop c, ready Ok(Err(\"a\"))",
+    },
+    Scenario {
+        name: "the last fails",
+        kinds: "ppp",
+        script: "fail c; poll => end c, drop c, drop signal, drop a, drop b, ready Ok(Err(\"c\"))",
+    },
+    Scenario {
+        name: "one fails when another has completed",
+        kinds: "ppp",
+        script: "
+            ok c; poll => end c, drop c
+            fail b; poll => end b, drop b, drop signal, drop a, ready Ok(Err(\"b\"))
+        ",
+    },
+    Scenario {
+        name: "several fail in one poll: the lowest index is the cause, and no plain one behind it is polled",
+        kinds: "ppp",
+        script: "fail c; fail b; poll => end b, drop b, drop signal, drop a, drop c, ready Ok(Err(\"b\"))",
+    },
+    Scenario {
+        name: "told ones are told in index order, then polled in the same poll, and waited for",
+        kinds: "tpt",
+        script: "
+            fail b; poll => end b, drop b, drop signal, tell a, tell c, grace
+            poll =>
+            ok c; poll => end c, drop c
+            ok a; poll => end a, drop a, drop grace, ready Ok(Err(\"b\"))
+        ",
+    },
+    Scenario {
+        name: "a told one that ends at once holds nothing back",
+        kinds: "ptp",
+        script: "
+            ok b; fail a; poll => end a, drop a, drop signal, tell b, drop c, grace, end b, drop b, drop grace, ready Ok(Err(\"a\"))
+        ",
+    },
+    Scenario {
+        name: "all plain ones are dropped before a told one is polled again",
+        kinds: "ttp",
+        script: "
+            ok b; fail a; poll => end a, drop a, drop signal, tell b, drop c, grace, end b, drop b, drop grace, ready Ok(Err(\"a\"))
+        ",
+    },
+    Scenario {
+        name: "a second failure, during the drain, changes nothing",
+        kinds: "ptt",
+        script: "
+            fail a; poll => end a, drop a, drop signal, tell b, tell c, grace
+            fail b; poll => end b, drop b
+            ok c; poll => end c, drop c, drop grace, ready Ok(Err(\"a\"))
+        ",
+    },
+    Scenario {
+        name: "a clean-up is made after the drop and driven to its end",
+        kinds: "cpp",
+        script: "
+            pending: fail b; poll => end b, drop b, drop signal, drop a, drop c, grace, make A
+            ready: fail b; poll => end b, drop b, drop signal, drop a, drop c, grace, make A
+            poll =>
+            clean a; poll => end A, drop A, drop grace, ready Ok(Err(\"b\"))
+        ",
+    },
+    Scenario {
+        name: "a clean-up of a child that was never polled is not made",
+        kinds: "ppc",
+        script: "
+            pending: fail a; poll => end a, drop a, drop signal, drop b, drop c, grace, make C
+            pending: clean c; poll => end C, drop C, drop grace, ready Ok(Err(\"a\"))
+            ready: fail a; poll => end a, drop a, drop signal, drop b, drop c, ready Ok(Err(\"a\"))
+        ",
+    },
+    Scenario {
+        name: "clean-ups run beside each other",
+        kinds: "ccp",
+        script: "
+            fail c; poll => end c, drop c, drop signal, drop a, drop b, grace, make A, make B
+            clean b; poll => end B, drop B
+            clean a; poll => end A, drop A, drop grace, ready Ok(Err(\"c\"))
+        ",
+    },
+    Scenario {
+        name: "a shielded one runs to its end",
+        kinds: "spp",
+        script: "
+            fail b; poll => end b, drop b, drop signal, drop c, grace
+            poll =>
+            ok a; poll => end a, drop a, drop grace, ready Ok(Err(\"b\"))
+        ",
+    },
+    Scenario {
+        name: "a shielded one that was never polled is dropped",
+        kinds: "pps",
+        script: "
+            pending: fail a; poll => end a, drop a, drop signal, drop b, grace
+            pending: ok c; poll => end c, drop c, drop grace, ready Ok(Err(\"a\"))
+            ready: fail a; poll => end a, drop a, drop signal, drop b, drop c, ready Ok(Err(\"a\"))
+        ",
+    },
+    Scenario {
+        name: "what outlives the grace is dropped, in index order",
+        kinds: "tct",
+        script: "
+            fail c; poll => end c, drop c, drop signal, tell a, drop b, grace, make B
+            over; poll => drop a, drop B, drop grace, ready Ok(Err(\"c\"))
+        ",
+    },
+    Scenario {
+        name: "one that ends in the poll in which the grace is over has ended",
+        kinds: "tpt",
+        script: "
+            fail b; poll => end b, drop b, drop signal, tell a, tell c, grace
+            ok c; over; poll => end c, drop c, drop a, drop grace, ready Ok(Err(\"b\"))
+        ",
+    },
+    Scenario {
+        name: "a grace that is over at once still lets the told ones be polled once",
+        kinds: "tpt",
+        script: "
+            over; ok a; fail b; poll => end a, drop a, end b, drop b, drop signal, tell c, grace, drop c, drop grace, ready Ok(Err(\"b\"))
+        ",
+    },
+    Scenario {
+        name: "the signal cancels all",
+        kinds: "ppp",
+        script: "
+            signal; poll => drop signal, drop a, drop b, drop c, ready Err(Cancelled)
+        ",
+    },
+    Scenario {
+        name: "the signal tells and drops in index order",
+        kinds: "tpt",
+        script: "
+            signal; poll => drop signal, tell a, drop b, tell c, grace
+            ok a; poll => end a, drop a
+            fail c; poll => end c, drop c, drop grace, ready Err(Cancelled)
+        ",
+    },
+    Scenario {
+        name: "a signal that is ready at first starts nobody: hooks run, clean-ups and shields do not",
+        kinds: "tcs",
+        script: "
+            pending: signal; poll => drop signal, tell a, drop b, grace, make B
+            pending: ok a; clean b; ok c; poll => end a, drop a, end B, drop B, end c, drop c, drop grace, ready Err(Cancelled)
+            ready: ok a; ok b; ok c; signal; poll => drop signal, tell a, drop b, drop c, grace, end a, drop a, drop grace, ready Err(Cancelled)
+        ",
+    },
+    Scenario {
+        name: "a failure in the poll of the signal stands",
+        kinds: "ptp",
+        script: "
+            pending: signal; fail a; poll => end a, drop a, drop signal, tell b, drop c, grace
+            ready: signal; fail a; poll => drop signal, drop a, tell b, drop c, grace
+            pending: ok b; poll => end b, drop b, drop grace, ready Ok(Err(\"a\"))
+            ready: ok b; poll => end b, drop b, drop grace, ready Err(Cancelled)
+        ",
+    },
+    Scenario {
+        name: "a gather whose last child has just ended is complete",
+        kinds: "ppp",
+        script: "
+            pending: ok a; ok b; ok c; signal; poll => end a, drop a, end b, drop b, end c, drop c, drop signal, ready Ok(Ok([0, 1, 2]))
+            ready: ok a; ok b; ok c; signal; poll => drop signal, drop a, drop b, drop c, ready Err(Cancelled)
+        ",
+    },
+    Scenario {
+        name: "dropped while it runs: no hook, no clean-up",
+        kinds: "tcs",
+        script: "drop => drop a, drop b, drop c, drop signal",
+    },
+    Scenario {
+        name: "dropped while it drains",
+        kinds: "tcp",
+        script: "
+            fail c; poll => end c, drop c, drop signal, tell a, drop b, grace, make B
+            drop => drop a, drop B, drop grace
+        ",
+    },
+];
+
+fn run(scenario: &Scenario, container: Container, pending_first: bool) {
+    let _at = At(format!("{}, {container:?}, pending first: {pending_first}", scenario.name));
+    let world = World::new();
+    let names = [("a", "A"), ("b", "B"), ("c", "C")];
+    let gates: [Gate<Output>; 3] = Default::default();
+    let cleanups: [Gate<()>; 3] = Default::default();
+    let (signal, grace) = (Gate::new(), Gate::new());
+
+    let mut kinds = scenario.kinds.chars().zip(0..);
+    let children: [LocalBoxChild<Output>; 3] = std::array::from_fn(|_| {
+        let (kind, index) = kinds.next().unwrap();
+        let (name, cleanup_name) = names[index];
+        let (log, cleanup) = (&world.log, &cleanups[index]);
+        let probe = Probe::new(name, log, &gates[index]);
+        match kind {
+            'p' => LocalBoxChild::new(probe),
+            't' => LocalBoxChild::new(probe.on_cancel(move |child| log.push(format!("tell {}", child.name)))),
+            'c' => LocalBoxChild::new(probe.cleanup(move || {
+                log.push(format!("make {cleanup_name}"));
+                Probe::new(cleanup_name, log, cleanup)
+            })),
+            's' => LocalBoxChild::new(probe.shield()),
+            _ => unreachable!(),
+        }
+    });
+    let mut gather = Some(gather_in!(container, children, |gather| {
+        let (log, grace) = (&world.log, &grace);
+        gather.cancel_on(Probe::new("signal", log, &signal).quiet()).grace(move || {
+            log.push("grace");
+            Probe::new("grace", log, grace).quiet()
+        })
+    }));
+
+    if pending_first {
+        assert!(world.poll(gather.as_mut().unwrap().as_mut()).is_pending());
+        world.log.expect("");
+    }
+    for line in scenario.script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let line = match (line.strip_prefix("pending: "), line.strip_prefix("ready: ")) {
+            (Some(line), _) if pending_first => line,
+            (_, Some(line)) if !pending_first => line,
+            (None, None) => line,
+            _ => continue,
+        };
+        let (actions, expected) = line.split_once("=>").unwrap();
+        for action in actions.split(';').map(str::trim) {
+            let child = || ["a", "b", "c"].iter().position(|name| action.ends_with(name)).unwrap();
+            match action.split(' ').next().unwrap() {
+                "ok" => gates[child()].open(Ok(child() as u32)),
+                "fail" => gates[child()].open(Err(names[child()].0)),
+                "clean" => cleanups[child()].open(()),
+                "signal" => signal.open(()),
+                "over" => grace.open(()),
+                "drop" => gather = None,
+                "poll" => {
+                    if let Poll::Ready(result) = world.poll(gather.as_mut().unwrap().as_mut()) {
+                        world.log.push(format!("ready {result:?}"));
+                        gather = None;
+                    }
+                }
+                _ => panic!("no such action: {action}"),
+            }
+        }
+        let expected = expected.trim();
+        let happened = world.log.take().join(", ");
+        assert_eq!(happened, expected, "in: {line}");
+    }
+    assert!(gather.is_none(), "the script ends with a result or a drop");
+}
+
+#[test]
+fn every_scenario_in_every_container() {
+    for scenario in SCENARIOS {
+        for container in CONTAINERS {
+            for pending_first in [true, false] {
+                run(scenario, container, pending_first);
+            }
+        }
+    }
+}
