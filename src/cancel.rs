@@ -53,7 +53,7 @@ pub trait CancelExt: Future + Sized {
     where
         H: FnOnce(Pin<&mut Self>),
     {
-        WithHook { future: self, hook: Some(hook) }
+        WithHook { future: self, hook: Some(hook), call: |hook, future| hook(future) }
     }
 
     /// Dropped in place when the gather is cancelled; then `make` is called and its future polled to its end. The child
@@ -66,7 +66,7 @@ pub trait CancelExt: Future + Sized {
         M: FnOnce() -> C,
         C: Future,
     {
-        Cleanup { stage: Stage::Work { work: self, started: false }, make: Some(make) }
+        Cleanup { stage: Stage::Work { work: self, started: false }, make: Some(make), call: |make| make() }
     }
 
     /// Told nothing when the gather is cancelled, and polled until it ends by itself.
@@ -79,6 +79,11 @@ pub trait CancelExt: Future + Sized {
 
 impl<F: Future> CancelExt for F {}
 
+// The adapters call their closures through a function pointer that is made where the closure's signature is known, and so
+// are children whatever `H`, `M` and `F` are. With a bound on the closure in place of it, an adapter whose closure borrows
+// would not be known to be a child where the compiler has erased lifetimes, and a task that gathers it not to be `Send`
+// ("implementation of `FnOnce` is not general enough", rust-lang/rust#102211).
+
 /// Child of [`CancelExt::on_cancel`]. Its hook is dropped with it, or once it was called.
 #[pin_project]
 #[must_use = "a child does nothing unless it is gathered"]
@@ -86,13 +91,10 @@ pub struct WithHook<F, H> {
     #[pin]
     future: F,
     hook: Option<H>,
+    call: fn(H, Pin<&mut F>),
 }
 
-impl<F, H> Child for WithHook<F, H>
-where
-    F: Future,
-    H: FnOnce(Pin<&mut F>),
-{
+impl<F: Future, H> Child for WithHook<F, H> {
     type Output = F::Output;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -102,7 +104,7 @@ where
     fn cancel(self: Pin<&mut Self>) -> OnCancel {
         let this = self.project();
         if let Some(hook) = this.hook.take() {
-            hook(this.future);
+            (this.call)(hook, this.future);
         }
         OnCancel::Drain
     }
@@ -115,6 +117,7 @@ pub struct Cleanup<F, M, C> {
     #[pin]
     stage: Stage<F, C>,
     make: Option<M>,
+    call: fn(M) -> C,
 }
 
 /// What is alive of a [`Cleanup`]; dropping it drops just that.
@@ -130,12 +133,7 @@ enum Stage<F, C> {
     Cleaning(#[pin] C),
 }
 
-impl<F, M, C> Child for Cleanup<F, M, C>
-where
-    F: Future,
-    M: FnOnce() -> C,
-    C: Future,
-{
+impl<F: Future, M, C: Future> Child for Cleanup<F, M, C> {
     type Output = F::Output;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -158,7 +156,7 @@ where
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
         let mut this = self.project();
         if let Some(make) = this.make.take() {
-            this.stage.set(Stage::Cleaning(make()));
+            this.stage.set(Stage::Cleaning((this.call)(make)));
         }
         match this.stage.project() {
             StageProj::Cleaning(cleaning) => cleaning.poll(cx).map(|_| None),
@@ -194,36 +192,32 @@ impl<F: Future> Child for Shield<F> {
 /// during the drain.
 #[pin_project]
 #[must_use = "a child does nothing unless it is gathered"]
-pub struct Map<C, F> {
+pub struct Map<C: Child, F, T> {
     #[pin]
     child: C,
     map: Option<F>,
+    call: fn(F, C::Output) -> T,
 }
 
-impl<C, F, T> Map<C, F>
-where
-    C: Child,
-    F: FnOnce(C::Output) -> T,
-{
-    pub(crate) fn new(child: C, map: F) -> Self {
-        Map { child, map: Some(map) }
+impl<C: Child, F, T> Map<C, F, T> {
+    pub(crate) fn new(child: C, map: F) -> Self
+    where
+        F: FnOnce(C::Output) -> T,
+    {
+        Map { child, map: Some(map), call: |map, output| map(output) }
     }
 
-    fn apply(map: &mut Option<F>, output: C::Output) -> T {
-        map.take().expect("`Map` polled after its end")(output)
+    fn apply(map: &mut Option<F>, call: fn(F, C::Output) -> T, output: C::Output) -> T {
+        call(map.take().expect("`Map` polled after its end"), output)
     }
 }
 
-impl<C, F, T> Child for Map<C, F>
-where
-    C: Child,
-    F: FnOnce(C::Output) -> T,
-{
+impl<C: Child, F, T> Child for Map<C, F, T> {
     type Output = T;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let this = self.project();
-        this.child.poll_child(cx).map(|output| Self::apply(this.map, output))
+        this.child.poll_child(cx).map(|output| Self::apply(this.map, *this.call, output))
     }
 
     fn cancel(self: Pin<&mut Self>) -> OnCancel {
@@ -232,7 +226,7 @@ where
 
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = self.project();
-        this.child.poll_drain(cx).map(|output| output.map(|output| Self::apply(this.map, output)))
+        this.child.poll_drain(cx).map(|output| output.map(|output| Self::apply(this.map, *this.call, output)))
     }
 }
 
@@ -244,7 +238,7 @@ macro_rules! impl_map {
             Self: Child,
         {
             /// Passes its output through `map`, also one that comes during the drain.
-            pub fn map<F_, T>(self, map: F_) -> $crate::Map<Self, F_>
+            pub fn map<F_, T>(self, map: F_) -> $crate::Map<Self, F_, T>
             where
                 F_: FnOnce(<Self as Child>::Output) -> T,
             {
@@ -255,7 +249,17 @@ macro_rules! impl_map {
 }
 pub(crate) use impl_map;
 
-impl_map! { WithHook<F, H> Cleanup<F, M, C> Shield<F> Map<C, F> }
+impl_map! { WithHook<F, H> Cleanup<F, M, C> Shield<F> }
+
+impl<C: Child, F, T> Map<C, F, T> {
+    /// Passes its output through `map`, also one that comes during the drain.
+    pub fn map<F2, T2>(self, map: F2) -> Map<Self, F2, T2>
+    where
+        F2: FnOnce(T) -> T2,
+    {
+        Map::new(self, map)
+    }
+}
 
 impl<F, H> fmt::Debug for WithHook<F, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -280,7 +284,7 @@ impl<F> fmt::Debug for Shield<F> {
     }
 }
 
-impl<C, F> fmt::Debug for Map<C, F> {
+impl<C: Child, F, T> fmt::Debug for Map<C, F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Map").finish_non_exhaustive()
     }

@@ -6,28 +6,26 @@ use core::task::{Context, Poll};
 use pin_project::pin_project;
 
 /// The closure, and what it made while that is needed.
+///
+/// `C` is the type of a function that calls the closure; see the adapters in [`cancel`](crate::cancel) for why it is kept.
 #[pin_project]
-pub struct Delay<M, F> {
+pub struct Delay<M, C, F> {
     make: M,
+    call: C,
     #[pin]
     running: Option<F>,
 }
 
-impl<M, F> Delay<M, F> {
+impl<M, C, F> Delay<M, C, F> {
     #[inline]
-    pub(crate) fn new(make: M) -> Self {
-        Delay { make, running: None }
+    pub(crate) fn new(make: M, call: C) -> Self {
+        Delay { make, call, running: None }
     }
 
     #[inline]
-    pub(crate) fn make(self: Pin<&mut Self>) -> &mut M {
-        self.project().make
-    }
-
-    #[inline]
-    pub(crate) fn begin_with(self: Pin<&mut Self>, begin: impl FnOnce(&mut M) -> Option<F>) {
+    pub(crate) fn begin_with(self: Pin<&mut Self>, begin: impl FnOnce(&mut M, &C) -> Option<F>) {
         let mut this = self.project();
-        let running = begin(this.make);
+        let running = begin(this.make, this.call);
         this.running.set(running);
     }
 

@@ -11,8 +11,7 @@ use pin_project::pin_project;
 
 use crate::children::{Children, Index, IntoChildren, Place, Span, Step, Visitor};
 use crate::concurrency::{AtMost, Concurrency, Unbounded};
-use crate::delay::Delay;
-use crate::grace::{Grace, NoGrace, Once};
+use crate::grace::{Grace, GraceOnce, NoGrace};
 use crate::nested::{Handshake, Nested};
 use crate::outcome::Cause;
 use crate::poison::{Poison, PoisonOnPanic};
@@ -61,7 +60,7 @@ use crate::signal::{NoSignal, OnSignal, Signal};
 pub fn gather<I: IntoChildren>(children: I) -> Gather<I> {
     Gather {
         children: children.into_children(),
-        phase: Phase::Unpolled,
+        progress: Progress::new(Phase::Unpolled),
         grace: NoGrace,
         signal: NoSignal,
         concurrency: Unbounded,
@@ -77,7 +76,7 @@ pub fn gather<I: IntoChildren>(children: I) -> Gather<I> {
 pub struct Gather<I: IntoChildren, P = FailFast, G = NoGrace, S = NoSignal, L = Unbounded> {
     #[pin]
     children: I::Children<P>,
-    phase: Phase<I::Index>,
+    progress: Progress<I::Index>,
     #[pin]
     grace: G,
     #[pin]
@@ -91,7 +90,7 @@ impl<I: IntoChildren, G> Gather<I, FailFast, G> {
     pub(crate) fn vacant(grace: G) -> Self {
         Gather {
             children: I::vacant(),
-            phase: Phase::Ended(Set::Completed),
+            progress: Progress::new(Phase::Ended),
             grace,
             signal: NoSignal,
             concurrency: Unbounded,
@@ -100,43 +99,67 @@ impl<I: IntoChildren, G> Gather<I, FailFast, G> {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Phase<X> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
     /// Nobody was polled. Dropping it drops the children.
     Unpolled,
     /// There is no cause yet; all live children are pending. Dropping it drops them untold.
     Running,
     /// The cause is set, and all live children were told. Dropping it drops them.
-    Draining(Set<X>),
+    Draining,
     /// It was ready. No child is left.
-    Ended(Set<X>),
+    Ended,
     /// Something panicked. No child is left.
     Panicked,
 }
 
-/// A cause that was set, in as few bytes as the container's index allows.
+/// The phase and the [`Cause`], side by side, in as few bytes as the container's index allows.
+#[derive(Clone, Copy)]
+struct Progress<X> {
+    phase: Phase,
+    /// The cause is set when the drain begins, or when the gather is ready, and not replaced.
+    kind: CauseKind,
+    /// Of the child that failed or won.
+    index: X,
+}
+
 #[derive(Clone, Copy, Debug)]
-enum Set<X> {
+enum CauseKind {
     Completed,
-    /// By the child of this index, in the way of the policy.
-    Stopped(X),
+    Failed,
+    Won,
     Cancelled,
 }
 
-impl<X: Index> Set<X> {
-    fn stopped(self) -> Option<usize> {
-        match self {
-            Set::Stopped(index) => Some(index.get()),
-            Set::Completed | Set::Cancelled => None,
-        }
+impl<X: Index> Progress<X> {
+    #[inline]
+    fn new(phase: Phase) -> Self {
+        Progress { phase, kind: CauseKind::Completed, index: X::new(0) }
     }
 
-    fn cause<P: Policy>(self) -> Cause {
-        match self {
-            Set::Completed => Cause::Completed,
-            Set::Stopped(index) => P::cause(index.get()),
-            Set::Cancelled => Cause::Cancelled,
+    #[inline]
+    fn set(&mut self, phase: Phase, cause: Cause) {
+        let (kind, index) = match cause {
+            Cause::Completed => (CauseKind::Completed, 0),
+            Cause::Failed(index) => (CauseKind::Failed, index),
+            Cause::Won(index) => (CauseKind::Won, index),
+            Cause::Cancelled => (CauseKind::Cancelled, 0),
+        };
+        *self = Progress { phase, kind, index: X::new(index) };
+    }
+
+    /// Once there is one.
+    #[inline]
+    fn cause(&self) -> Option<Cause> {
+        if !matches!(self.phase, Phase::Draining | Phase::Ended) {
+            return None;
         }
+        Some(match self.kind {
+            CauseKind::Completed => Cause::Completed,
+            CauseKind::Failed => Cause::Failed(self.index.get()),
+            CauseKind::Won => Cause::Won(self.index.get()),
+            CauseKind::Cancelled => Cause::Cancelled,
+        })
     }
 }
 
@@ -144,7 +167,10 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// Settings are moved, never changed in place: so they need a gather that was not polled.
     #[track_caller]
     fn assert_unpolled(&self, method: &str) {
-        assert!(matches!(self.phase, Phase::Unpolled), "`Gather::{method}` must be called before the first poll");
+        assert!(
+            matches!(self.progress.phase, Phase::Unpolled),
+            "`Gather::{method}` must be called before the first poll"
+        );
     }
 
     /// Cancels all children when `signal` is ready, whatever it is ready with. The output becomes
@@ -177,8 +203,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
         S: Unset,
     {
         self.assert_unpolled("cancel_on");
-        let Gather { children, phase, grace, signal: _, concurrency, policy } = self;
-        Gather { children, phase, grace, signal: OnSignal::new(signal), concurrency, policy }
+        let Gather { children, progress, grace, signal: _, concurrency, policy } = self;
+        Gather { children, progress, grace, signal: OnSignal::new(signal), concurrency, policy }
     }
 
     /// Limits the drain: when the future that `make` returns is ready, the children that have not ended are dropped.
@@ -203,15 +229,15 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// assert_eq!(pollster::block_on(failing), Err("failed"));
     /// ```
     #[track_caller]
-    pub fn grace<M, F>(self, make: M) -> Gather<I, P, Once<M, F>, S, L>
+    pub fn grace<M, F>(self, make: M) -> Gather<I, P, GraceOnce<M, F>, S, L>
     where
         G: Unset,
         M: FnOnce() -> F,
         F: Future,
     {
         self.assert_unpolled("grace");
-        let Gather { children, phase, grace: _, signal, concurrency, policy } = self;
-        Gather { children, phase, grace: Delay::new(Some(make)), signal, concurrency, policy }
+        let Gather { children, progress, grace: _, signal, concurrency, policy } = self;
+        Gather { children, progress, grace: GraceOnce::once(make), signal, concurrency, policy }
     }
 
     /// Starts at most `limit` children at a time: the next ones start, in index order, as others end.
@@ -229,8 +255,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     {
         assert!(limit != 0, "`Gather::concurrency` of 0 would never start a child");
         self.assert_unpolled("concurrency");
-        let Gather { children, phase, grace, signal, concurrency: _, policy } = self;
-        Gather { children, phase, grace, signal, concurrency: AtMost::new(limit), policy }
+        let Gather { children, progress, grace, signal, concurrency: _, policy } = self;
+        Gather { children, progress, grace, signal, concurrency: AtMost::new(limit), policy }
     }
 
     /// Makes it a [`Child`](crate::Child) that is cancelled by its own handshake: its parent does not drop it but has it
@@ -264,39 +290,35 @@ where
     #[inline(always)]
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output<I, P, S>>> {
         let mut this = self;
-        let set = match this.phase {
-            Phase::Unpolled | Phase::Running => match this.as_mut().run(cx) {
+        if this.progress.phase != Phase::Draining {
+            match this.as_mut().run(cx) {
                 None => return Poll::Pending,
-                Some(Set::Completed) => return Poll::Ready(this.resolve(Set::Completed)),
-                Some(set) => {
-                    this.as_mut().begin_cancel(set);
-                    set
-                }
-            },
-            Phase::Draining(set) => set,
-            Phase::Ended(_) | Phase::Panicked => unreachable!("refused before the step"),
-        };
+                Some(Cause::Completed) => return Poll::Ready(this.resolve(Cause::Completed)),
+                Some(cause) => this.as_mut().begin_cancel(cause),
+            }
+        }
         if this.as_mut().drain(cx).is_pending() {
             return Poll::Pending;
         }
-        Poll::Ready(this.resolve(set))
+        let cause = this.progress.cause().expect("set before the drain");
+        Poll::Ready(this.resolve(cause))
     }
 
     /// Polls the running children, and starts those that may start. The cause, once there is one.
     #[inline(always)]
-    fn run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Set<I::Index>> {
+    fn run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Cause> {
         let mut this = self.project();
-        let is_first = matches!(this.phase, Phase::Unpolled);
+        let is_first = matches!(this.progress.phase, Phase::Unpolled);
         if is_first {
             if !this.children.is_live() {
-                return Some(Set::Completed);
+                return Some(Cause::Completed);
             }
             if this.signal.as_mut().poll_fired(cx).is_ready() {
                 this.children.as_mut().start();
-                return Some(Set::Cancelled);
+                return Some(Cause::Cancelled);
             }
             this.children.as_mut().start();
-            *this.phase = Phase::Running;
+            this.progress.phase = Phase::Running;
         }
         this.children.as_mut().register(cx.waker());
 
@@ -309,13 +331,13 @@ where
         }
         let _ = flow;
         if let Some(index) = run.stopped {
-            return Some(Set::Stopped(I::Index::new(index)));
+            return Some(P::cause(index));
         }
         if !this.children.is_live() {
-            return Some(Set::Completed);
+            return Some(Cause::Completed);
         }
         if this.signal.poll_fired(cx).is_ready() {
-            return Some(Set::Cancelled);
+            return Some(Cause::Cancelled);
         }
         this.children.rearm(cx.waker());
         None
@@ -323,12 +345,12 @@ where
 
     /// Sets the cause, and tells or drops every pending child.
     #[inline(always)]
-    fn begin_cancel(self: Pin<&mut Self>, set: Set<I::Index>) {
+    fn begin_cancel(self: Pin<&mut Self>, cause: Cause) {
         let mut this = self.project();
-        *this.phase = Phase::Draining(set);
+        this.progress.set(Phase::Draining, cause);
         this.signal.end();
         if !P::KEEPS_ALL {
-            this.children.as_mut().discard_kept(set.stopped());
+            this.children.as_mut().discard_kept(cause.index());
         }
         if this.children.is_live() {
             let _ = this.children.as_mut().visit(Span::From(0), &mut Cancel);
@@ -358,23 +380,23 @@ where
     }
 
     #[inline(always)]
-    fn resolve(self: Pin<&mut Self>, set: Set<I::Index>) -> Option<Output<I, P, S>> {
+    fn resolve(self: Pin<&mut Self>, cause: Cause) -> Option<Output<I, P, S>> {
         let mut this = self.project();
         this.signal.end();
         this.grace.end();
-        let output = P::resolve::<_, S>(set.cause::<P>(), this.children.as_mut());
+        let output = P::resolve::<_, S>(cause, this.children.as_mut());
         this.children.clear();
-        *this.phase = Phase::Ended(set);
+        this.progress.set(Phase::Ended, cause);
         output
     }
 
     /// Refuses what was polled to its end.
     #[inline(always)]
     fn assert_pollable(&self) {
-        match self.phase {
-            Phase::Ended(_) => panic!("`Gather` polled after completion"),
+        match self.progress.phase {
+            Phase::Ended => panic!("`Gather` polled after completion"),
             Phase::Panicked => panic!("`Gather` polled after a panic"),
-            Phase::Unpolled | Phase::Running | Phase::Draining(_) => {}
+            Phase::Unpolled | Phase::Running | Phase::Draining => {}
         }
     }
 
@@ -390,20 +412,17 @@ where
 
     /// The cause, once there is one.
     pub(crate) fn cause(&self) -> Option<Cause> {
-        match self.phase {
-            Phase::Draining(set) | Phase::Ended(set) => Some(set.cause::<P>()),
-            Phase::Unpolled | Phase::Running | Phase::Panicked => None,
-        }
+        self.progress.cause()
     }
 
     /// Begins the handshake, unless there is a cause already. Whether it did.
     pub(crate) fn cancel(self: Pin<&mut Self>) -> bool {
         self.assert_pollable();
-        let begins = matches!(self.phase, Phase::Unpolled | Phase::Running);
+        let begins = matches!(self.progress.phase, Phase::Unpolled | Phase::Running);
         if begins {
             let mut guard = PoisonOnPanic::new(self);
             guard.future().project().children.start();
-            guard.future().begin_cancel(Set::Cancelled);
+            guard.future().begin_cancel(Cause::Cancelled);
             guard.disarm();
         }
         begins
@@ -411,10 +430,10 @@ where
 
     /// Gathers other children, in place, when the last ones are gone.
     pub(crate) fn renew(self: Pin<&mut Self>, children: I) {
-        debug_assert!(matches!(self.phase, Phase::Ended(_)));
+        debug_assert!(matches!(self.progress.phase, Phase::Ended));
         let mut this = self.project();
         this.children.set(children.into_children());
-        *this.phase = Phase::Unpolled;
+        this.progress.phase = Phase::Unpolled;
     }
 }
 
@@ -435,7 +454,7 @@ where
     #[inline(always)]
     fn poison(self: Pin<&mut Self>) {
         let this = self.project();
-        *this.phase = Phase::Panicked;
+        this.progress.phase = Phase::Panicked;
         this.children.clear();
         this.signal.end();
         this.grace.end();
@@ -467,7 +486,7 @@ where
     L: Concurrency,
 {
     fn is_terminated(&self) -> bool {
-        matches!(self.phase, Phase::Ended(_) | Phase::Panicked)
+        matches!(self.progress.phase, Phase::Ended | Phase::Panicked)
     }
 }
 
@@ -492,7 +511,10 @@ where
 
 impl<I: IntoChildren, P, G, S, L> fmt::Debug for Gather<I, P, G, S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gather").field("phase", &self.phase).field("children", &self.children).finish_non_exhaustive()
+        f.debug_struct("Gather")
+            .field("phase", &self.progress.phase)
+            .field("children", &self.children)
+            .finish_non_exhaustive()
     }
 }
 

@@ -34,13 +34,23 @@ impl Grace for NoGrace {
     fn end(self: Pin<&mut Self>) {}
 }
 
-/// The closure of a gather's `grace`, for its one drain; and what it made.
-pub type Once<M, F> = Delay<Option<M>, F>;
+/// The closure of a gather's `grace`, for its one drain, and what it made.
+pub type GraceOnce<M, F> = Delay<Option<M>, fn(M) -> F, F>;
 
-impl<M: FnOnce() -> F, F: Future> Grace for Once<M, F> {
+impl<M, F> GraceOnce<M, F> {
+    #[inline]
+    pub(crate) fn once(make: M) -> Self
+    where
+        M: FnOnce() -> F,
+    {
+        Delay::new(Some(make), |make| make())
+    }
+}
+
+impl<M, F: Future> Grace for GraceOnce<M, F> {
     #[inline]
     fn begin(self: Pin<&mut Self>) {
-        self.begin_with(|make| make.take().map(|make| make()));
+        self.begin_with(|make, call| make.take().map(call));
     }
 
     #[inline]
@@ -49,22 +59,31 @@ impl<M: FnOnce() -> F, F: Future> Grace for Once<M, F> {
     }
 
     #[inline]
-    fn end(mut self: Pin<&mut Self>) {
-        self.as_mut().end();
-        *self.make() = None;
+    fn end(self: Pin<&mut Self>) {
+        self.begin_with(|make, _| {
+            *make = None;
+            None
+        });
     }
 }
 
-/// The closure of a restart's `grace`, called in each generation that drains; and what it made.
-pub type EachTime<M, F> = Delay<Each<M>, F>;
+/// The closure of a restart's `grace`, called in each generation that drains, and what it made.
+pub type GraceEachTime<M, F> = Delay<M, fn(&mut M) -> F, F>;
 
-/// A closure that is called any number of times.
-pub struct Each<M>(pub(crate) M);
+impl<M, F> GraceEachTime<M, F> {
+    #[inline]
+    pub(crate) fn each_time(make: M) -> Self
+    where
+        M: FnMut() -> F,
+    {
+        Delay::new(make, |make| make())
+    }
+}
 
-impl<M: FnMut() -> F, F: Future> Grace for EachTime<M, F> {
+impl<M, F: Future> Grace for GraceEachTime<M, F> {
     #[inline]
     fn begin(self: Pin<&mut Self>) {
-        self.begin_with(|make| Some((make.0)()));
+        self.begin_with(|make, call| Some(call(make)));
     }
 
     #[inline]

@@ -11,7 +11,7 @@ use crate::child::{Child, OnCancel};
 use crate::children::IntoChildren;
 use crate::concurrency::AtMost;
 use crate::gather::{Gather, Unset};
-use crate::grace::Once;
+use crate::grace::GraceOnce;
 use crate::signal::OnSignal;
 
 /// What can be cancelled from outside and polled to its end.
@@ -70,7 +70,7 @@ impl<I: IntoChildren, P, G, S, L> Nested<Gather<I, P, G, S, L>> {
 
     /// As [`Gather::grace`].
     #[track_caller]
-    pub fn grace<M, F>(self, make: M) -> Nested<Gather<I, P, Once<M, F>, S, L>>
+    pub fn grace<M, F>(self, make: M) -> Nested<Gather<I, P, GraceOnce<M, F>, S, L>>
     where
         G: Unset,
         M: FnOnce() -> F,

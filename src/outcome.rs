@@ -16,6 +16,16 @@ pub enum Cause {
     Cancelled,
 }
 
+impl Cause {
+    /// The index of the child that failed or won.
+    pub fn index(self) -> Option<usize> {
+        match self {
+            Cause::Failed(index) | Cause::Won(index) => Some(index),
+            Cause::Completed | Cause::Cancelled => None,
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -220,11 +220,10 @@ impl WakerBlock {
         self.header().woken.store(true, Ordering::Release);
     }
 
-    /// The woken children in index order, taken one by one; also those that are woken meanwhile at a higher index.
-    pub(crate) fn woken(&self) -> Woken {
-        // Unset: polled for another reason, and there is nothing to look for.
-        let words = if self.header().woken.load(Ordering::Acquire) { 0 } else { usize::MAX - 1 };
-        Woken { words, groups: Taken::none(), group: 0, members: Taken::none() }
+    /// A pass over the woken children. `None`: the gather was polled for another reason, no child was woken.
+    pub(crate) fn woken(&self) -> Option<Woken> {
+        let woken = Woken { words: 0, groups: Taken::none(), group: 0, members: Taken::none() };
+        self.header().woken.load(Ordering::Acquire).then_some(woken)
     }
 
     /// Calls `poll` with the waker of a child.

@@ -11,7 +11,7 @@ use pin_project::pin_project;
 use crate::children::{Children, IntoChildren};
 use crate::delay::Delay;
 use crate::gather::{Gather, Unset};
-use crate::grace::{Each, EachTime, Grace, NoGrace};
+use crate::grace::{Grace, GraceEachTime, NoGrace};
 use crate::limit::{Allow, Limit};
 use crate::nested::{Handshake, Nested};
 use crate::outcome::Cause;
@@ -70,7 +70,7 @@ where
     I: IntoChildren,
 {
     Restart {
-        make,
+        make: Factory { make, call: |make| make() },
         gather: Gather::vacant(NoGrace),
         limit: limit.0,
         restarts: 0,
@@ -86,7 +86,7 @@ where
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct Restart<I: IntoChildren, M, L, G = NoGrace, S = NoSignal, W = Always, O = Nobody, B = NoBackoff> {
-    make: M,
+    make: Factory<M, I>,
     #[pin]
     gather: Gather<I, FailFast, G>,
     limit: L,
@@ -98,6 +98,12 @@ pub struct Restart<I: IntoChildren, M, L, G = NoGrace, S = NoSignal, W = Always,
     #[pin]
     signal: S,
     state: State,
+}
+
+/// The closure that makes a generation. The function calls it, as in the adapters of [`cancel`](crate::cancel).
+struct Factory<M, I> {
+    make: M,
+    call: fn(&mut M) -> I,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +185,7 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     ///
     /// If it was polled before.
     #[track_caller]
-    pub fn when<F>(self, when: F) -> Restart<I, M, L, G, S, Chosen<F>, O, B>
+    pub fn when<F>(self, when: F) -> Restart<I, M, L, G, S, Chosen<F, ErrorOf<I>>, O, B>
     where
         ChildrenOf<I>: Children<FailFast>,
         W: Unset,
@@ -187,7 +193,17 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     {
         self.assert_unpolled("when");
         let Restart { make, gather, limit, restarts, when: _, observe, backoff, signal, state } = self;
-        Restart { make, gather, limit, restarts, when: Chosen(when), observe, backoff, signal, state }
+        Restart {
+            make,
+            gather,
+            limit,
+            restarts,
+            when: Chosen { when, call: |when, error| when(error) },
+            observe,
+            backoff,
+            signal,
+            state,
+        }
     }
 
     /// Shows every failure to `observe`, before it is decided whether it restarts: also the last one, and one that is
@@ -197,7 +213,7 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     ///
     /// If it was polled before.
     #[track_caller]
-    pub fn observe<F>(self, observe: F) -> Restart<I, M, L, G, S, W, Observer<F>, B>
+    pub fn observe<F>(self, observe: F) -> Restart<I, M, L, G, S, W, Observer<F, ErrorOf<I>>, B>
     where
         ChildrenOf<I>: Children<FailFast>,
         O: Unset,
@@ -205,7 +221,17 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     {
         self.assert_unpolled("observe");
         let Restart { make, gather, limit, restarts, when, observe: _, backoff, signal, state } = self;
-        Restart { make, gather, limit, restarts, when, observe: Observer(observe), backoff, signal, state }
+        Restart {
+            make,
+            gather,
+            limit,
+            restarts,
+            when,
+            observe: Observer { observe, call: |observe, failure| observe(failure) },
+            backoff,
+            signal,
+            state,
+        }
     }
 
     /// Waits before the next generation for the future that `make` returns: any delay, of any runtime. It is made when
@@ -215,7 +241,7 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     ///
     /// If it was polled before.
     #[track_caller]
-    pub fn backoff<N, F>(self, make: N) -> Restart<I, M, L, G, S, W, O, Backoff<N, F>>
+    pub fn backoff<N, F>(self, make: N) -> Restart<I, M, L, G, S, W, O, Backoff<N, ErrorOf<I>, F>>
     where
         ChildrenOf<I>: Children<FailFast>,
         B: Unset,
@@ -223,7 +249,7 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
         F: Future,
     {
         self.assert_unpolled("backoff");
-        let backoff = Delay::new(make);
+        let backoff = Backoff::<N, ErrorOf<I>, F>::new(make, |make, failure| make(failure));
         let Restart { make, gather, limit, restarts, when, observe, backoff: _, signal, state } = self;
         Restart { make, gather, limit, restarts, when, observe, backoff, signal, state }
     }
@@ -254,14 +280,14 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     ///
     /// If it was polled before.
     #[track_caller]
-    pub fn grace<N, F>(self, make: N) -> Restart<I, M, L, EachTime<N, F>, S, W, O, B>
+    pub fn grace<N, F>(self, make: N) -> Restart<I, M, L, GraceEachTime<N, F>, S, W, O, B>
     where
         G: Unset,
         N: FnMut() -> F,
         F: Future,
     {
         self.assert_unpolled("grace");
-        let gather = Gather::vacant(Delay::new(Each(make)));
+        let gather = Gather::vacant(GraceEachTime::each_time(make));
         let Restart { make, gather: _, limit, restarts, when, observe, backoff, signal, state } = self;
         Restart { make, gather, limit, restarts, when, observe, backoff, signal, state }
     }
@@ -277,7 +303,6 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
 
 impl<I, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B>
 where
-    M: FnMut() -> I,
     I: IntoChildren<Children<FailFast>: Children<FailFast>>,
     L: Allow,
     G: Grace,
@@ -295,7 +320,8 @@ where
                     if parts.signal.poll_fired(cx).is_ready() {
                         return Poll::Ready(this.end(None));
                     }
-                    let children = (parts.make)();
+                    let Factory { make, call } = parts.make;
+                    let children = call(make);
                     parts.gather.renew(children);
                     *parts.state = State::Running;
                 }
@@ -409,7 +435,6 @@ where
 
 impl<I, M, L, G, S, W, O, B> Poison for Restart<I, M, L, G, S, W, O, B>
 where
-    M: FnMut() -> I,
     I: IntoChildren<Children<FailFast>: Children<FailFast>>,
     L: Allow,
     G: Grace,
@@ -429,7 +454,6 @@ where
 
 impl<I, M, L, G, S, W, O, B> Handshake for Restart<I, M, L, G, S, W, O, B>
 where
-    M: FnMut() -> I,
     I: IntoChildren<Children<FailFast>: Children<FailFast>>,
     L: Allow,
     G: Grace,
@@ -460,7 +484,6 @@ where
 
 impl<I, M, L, G, S, W, O, B> Future for Restart<I, M, L, G, S, W, O, B>
 where
-    M: FnMut() -> I,
     I: IntoChildren<Children<FailFast>: Children<FailFast>>,
     L: Allow,
     G: Grace,
@@ -512,11 +535,14 @@ impl<E> When<E> for Always {
 }
 
 /// Those for which the closure of `when` returns true.
-pub struct Chosen<F>(F);
+pub struct Chosen<F, E> {
+    when: F,
+    call: fn(&mut F, &E) -> bool,
+}
 
-impl<E, F: FnMut(&E) -> bool> When<E> for Chosen<F> {
+impl<F, E> When<E> for Chosen<F, E> {
     fn retries(&mut self, error: &E) -> bool {
-        (self.0)(error)
+        (self.call)(&mut self.when, error)
     }
 }
 
@@ -533,11 +559,14 @@ impl<E> Observe<E> for Nobody {
 }
 
 /// The closure of `observe`.
-pub struct Observer<F>(F);
+pub struct Observer<F, E> {
+    observe: F,
+    call: fn(&mut F, &Failure<'_, E>),
+}
 
-impl<E, F: FnMut(&Failure<'_, E>)> Observe<E> for Observer<F> {
+impl<F, E> Observe<E> for Observer<F, E> {
     fn observe(&mut self, failure: &Failure<'_, E>) {
-        (self.0)(failure);
+        (self.call)(&mut self.observe, failure);
     }
 }
 
@@ -563,15 +592,11 @@ impl<E> Wait<E> for NoBackoff {
 }
 
 /// The closure of `backoff`, and what it made.
-pub type Backoff<N, F> = Delay<N, F>;
+pub type Backoff<N, E, F> = Delay<N, fn(&mut N, &Failure<'_, E>) -> F, F>;
 
-impl<E, N, F> Wait<E> for Backoff<N, F>
-where
-    N: FnMut(&Failure<'_, E>) -> F,
-    F: Future,
-{
+impl<N, E, F: Future> Wait<E> for Backoff<N, E, F> {
     fn begin(self: Pin<&mut Self>, failure: &Failure<'_, E>) {
-        self.begin_with(|make| Some(make(failure)));
+        self.begin_with(|make, call| Some(call(make, failure)));
     }
 
     fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

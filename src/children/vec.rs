@@ -221,7 +221,7 @@ where
         match span {
             // Only a child that was started has a waker, so all that were woken lie below the bound.
             Span::WokenBelow(_) => {
-                let mut woken = started.block.woken();
+                let Some(mut woken) = started.block.woken() else { return ControlFlow::Continue(()) };
                 while let Some(index) = woken.next(&started.block) {
                     visitor.visit(index, LiveChild::<C, P>::new(children, started, index))?;
                 }

@@ -1,0 +1,141 @@
+//! What is allocated: nothing for tuples and arrays, two blocks for a `Vec`.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::future::{Future, pending, poll_fn, ready};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use gather::{CancelExt, Limit, gather, restart};
+
+thread_local! {
+    static COUNTED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+/// Counts the allocations of this thread, and their bytes.
+struct Counting;
+
+// SAFETY: passes everything on to the system's allocator.
+#[allow(unsafe_code, reason = "a global allocator that counts")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = COUNTED.try_with(|counted| {
+            let (count, bytes) = counted.get();
+            counted.set((count + 1, bytes + layout.size()));
+        });
+        // SAFETY: by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: by the caller.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The count and the bytes of what `act` allocates.
+fn allocated<R>(act: impl FnOnce() -> R) -> ((usize, usize), R) {
+    COUNTED.set((0, 0));
+    let result = act();
+    (COUNTED.get(), result)
+}
+
+fn run<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+    }
+}
+
+/// Pending at first.
+fn yields<T: Copy>(value: T) -> impl Future<Output = T> {
+    let mut polled = false;
+    poll_fn(move |cx| {
+        if std::mem::replace(&mut polled, true) {
+            return Poll::Ready(value);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+#[test]
+fn tuples_and_arrays_allocate_nothing() {
+    let (counted, ()) = allocated(|| {
+        for fails in [false, true] {
+            let last = || yields(if fails { Err(1) } else { Ok(3) });
+            let tuple = (
+                yields(Ok::<_, u8>(1)).on_cancel(|_| ()),
+                yields(Ok(2)).cleanup(|| yields(())),
+                gather((yields(Ok(3)), yields(Ok(4)).shield())).nested(),
+                last(),
+            );
+            let _ = run(gather(tuple).cancel_on(pending::<()>()).grace(|| yields(())));
+            let _ = run(gather([last(), last(), last()]).concurrency(2));
+        }
+    });
+    assert_eq!(counted, (0, 0));
+}
+
+#[test]
+fn a_restarted_tuple_allocates_nothing_over_1000_generations() {
+    let (counted, ()) = allocated(|| {
+        let made = Cell::new(0u32);
+        let mut time = 0;
+        let clock = move || {
+            time += 1;
+            Duration::from_secs(time)
+        };
+        let group = restart(Limit::within_const::<5, _>(Duration::from_secs(3), clock), || {
+            made.set(made.get() + 1);
+            let told = pending::<Result<(), u32>>().cleanup(|| yields(()));
+            (told, yields(Ok(1)), yields(Err::<(), _>(if made.get() <= 1000 { made.get() } else { 0 })))
+        });
+        let group = group
+            .when(|error| *error != 0)
+            .observe(|failure| assert!(failure.recent <= 3))
+            .backoff(|_| yields(()))
+            .grace(|| pending::<()>())
+            .cancel_on(pending::<()>());
+        let error = run(group).unwrap().unwrap_err();
+        assert_eq!(error.into_source(), 0);
+        assert_eq!(made.get(), 1001);
+    });
+    assert_eq!(counted, (0, 0));
+}
+
+#[test]
+fn a_vec_takes_two_allocations_for_any_number_of_children() {
+    for count in [1, 2, 30, 31, 64, 65, 1000, 100_000] {
+        let children: Vec<_> = (0..count).map(|value| yields(Ok::<u64, ()>(value))).collect();
+        let all = gather(children);
+        let ((allocations, bytes), values) = allocated(|| run(all));
+        assert_eq!(values.unwrap().len() as u64, count);
+        assert_eq!(allocations, 2, "{count} children");
+        let overhead = bytes - 8 * count as usize;
+        println!("{count} children: {overhead} bytes beside the outputs");
+        if count >= 1000 {
+            assert!(overhead as f64 <= 1.5 * count as f64, "{count} children: {overhead} bytes");
+        }
+    }
+}
+
+#[test]
+fn outputs_of_no_size_take_no_memory() {
+    let children: Vec<_> = (0..1000).map(|_| ready(Ok::<(), ()>(()))).collect();
+    let ((allocations, _), values) = allocated(|| run(gather(children)));
+    assert_eq!((allocations, values), (1, Ok(vec![(); 1000])));
+}
+
+#[test]
+fn an_empty_vec_allocates_nothing() {
+    let (counted, values) = allocated(|| run(gather(Vec::<std::future::Ready<Result<u8, u8>>>::new())));
+    assert_eq!((counted, values), ((0, 0), Ok(vec![])));
+}

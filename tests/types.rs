@@ -1,0 +1,136 @@
+//! Auto traits and sizes.
+
+use std::future::{Future, pending, ready};
+use std::marker::{PhantomData, PhantomPinned};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use gather::{CancelExt, Gather, Limit, gather, restart};
+
+/// A child with chosen auto traits and output.
+struct Part<T, O>(PhantomData<T>, PhantomData<fn() -> O>);
+
+impl<T, O> Future for Part<T, O> {
+    type Output = O;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<O> {
+        Poll::Pending
+    }
+}
+
+type Plain = Part<(), Result<u8, u8>>;
+type NotSend = Part<Rc<()>, Result<u8, u8>>;
+type NotSync = Part<std::cell::Cell<()>, Result<u8, u8>>;
+type NotUnpin = Part<PhantomPinned, Result<u8, u8>>;
+type NotSendValue = Part<(), Result<Rc<()>, u8>>;
+type NotSendError = Part<(), Result<u8, Rc<()>>>;
+type NotSyncValue = Part<(), Result<std::cell::Cell<u8>, u8>>;
+
+/// Whether a type has an auto trait: the inherent constant, where its bound holds, hides that of the trait.
+macro_rules! has {
+    ($type:ty: $trait:ident) => {{
+        #[allow(dead_code)]
+        trait Fallback {
+            const HAS: bool = false;
+        }
+        impl<T: ?Sized> Fallback for T {}
+        #[allow(dead_code)]
+        struct Probe<T: ?Sized>(PhantomData<T>);
+        #[allow(dead_code)]
+        impl<T: ?Sized + $trait> Probe<T> {
+            const HAS: bool = true;
+        }
+        <Probe<$type>>::HAS
+    }};
+}
+
+macro_rules! assert_auto {
+    ($($child:ty: $send:literal $sync:literal $unpin:literal;)*) => {$(
+        let child = stringify!($child);
+        // Send, Sync, Unpin of: tuple, array, vec, boxed slice.
+        macro_rules! row {
+            ($container:ty, $unpin_here:expr) => {
+                let name = format!("{child} in {}", stringify!($container));
+                assert_eq!(has!(Gather<$container>: Send), $send, "{name}: Send");
+                assert_eq!(has!(Gather<$container>: Sync), $sync, "{name}: Sync");
+                assert_eq!(has!(Gather<$container>: Unpin), $unpin_here, "{name}: Unpin");
+            };
+        }
+        row!((Plain, $child), $unpin);
+        row!([$child; 2], $unpin);
+        row!(Vec<$child>, true);
+        row!(Box<[$child]>, true);
+    )*};
+}
+
+#[test]
+fn auto_traits_follow_the_parts() {
+    assert_auto! {
+        Plain: true true true;
+        NotSend: false false true;
+        NotSync: true false true;
+        NotUnpin: true true false;
+        NotSendValue: false false true;
+        NotSendError: false false true;
+        NotSyncValue: true false true;
+    }
+}
+
+#[test]
+fn auto_traits_follow_signal_grace_and_closures() {
+    fn is_send<T: Send>(_: &T) {}
+    fn is_sync<T: Sync>(_: &T) {}
+    let all = gather((pending::<Result<u8, u8>>().on_cancel(|_| ()), ready(Ok::<u8, u8>(1)).shield()))
+        .cancel_on(pending::<()>())
+        .grace(|| ready(()));
+    is_send(&all);
+    is_sync(&all);
+    let group = restart(Limit::within(1, std::time::Duration::from_secs(1), || std::time::Duration::ZERO), || {
+        vec![pending::<Result<u8, u8>>()]
+    })
+    .cancel_on(pending::<()>())
+    .grace(|| ready(()))
+    .backoff(|_| ready(()));
+    is_send(&group);
+    is_sync(&group);
+}
+
+/// A future of 129 bytes, like a small `async fn`.
+struct Child129 {
+    _state: [u8; 129],
+}
+
+impl Future for Child129 {
+    type Output = Result<u8, u8>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Pending
+    }
+}
+
+fn child_129() -> Child129 {
+    Child129 { _state: [0; 129] }
+}
+
+async fn async_129() -> Result<u8, u8> {
+    let buffer = [0u8; 128];
+    pending::<()>().await;
+    Ok(buffer[0])
+}
+
+#[test]
+fn sizes_are_pinned() {
+    let four = || (child_129(), child_129(), child_129(), child_129());
+    assert_eq!(size_of_val(&four()), 516);
+    assert_eq!(size_of_val(&gather(four())), 523);
+    assert_eq!(size_of_val(&gather([child_129(), child_129(), child_129(), child_129()])), 528);
+
+    let asyncs = (async_129(), async_129(), async_129(), async_129());
+    assert_eq!(size_of_val(&asyncs), 516);
+    assert_eq!(size_of_val(&gather(asyncs)), 523);
+
+    assert_eq!(size_of_val(&gather(())), 3);
+    assert_eq!(size_of_val(&gather((ready(Ok::<u64, u64>(1)), pending::<Result<u64, u64>>()))), 56);
+    assert_eq!(size_of::<Gather<Vec<Child129>>>(), 88);
+}
