@@ -1,5 +1,5 @@
 //! Containers of children. They hold the children and what was kept of them, and hold no logic: the poll loop is in
-//! [`gather`](crate::gather), the steps of one child are in [`Place`].
+//! [`gather`](mod@crate::gather), the steps of one child are in [`Place`].
 
 mod array;
 mod inline;

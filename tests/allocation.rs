@@ -1,5 +1,7 @@
 //! What is allocated: nothing for tuples and arrays, two blocks for a `Vec`.
 
+#![cfg(feature = "alloc")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn, ready};

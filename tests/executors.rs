@@ -1,5 +1,7 @@
 //! The handshake on real executors, with their own tasks and timers.
 
+#![cfg(feature = "alloc")]
+
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -98,17 +100,17 @@ async fn restarted(sleep: Sleep) {
     let alive = Alive::default();
     let group = restart(Limit::restarts(5), || {
         assert_eq!(alive.count(), 0);
-        let (foo, bar) = (alive.enter(), alive.enter());
-        let foo = async move {
-            let _foo = foo;
+        let (first, second) = (alive.enter(), alive.enter());
+        let waiting = async move {
+            let _first = first;
             pending::<Result<(), &str>>().await
         };
-        let bar = async move {
-            let _bar = bar;
+        let failing = async move {
+            let _second = second;
             sleep().await;
             Err::<(), _>("bar")
         };
-        (foo.cleanup(sleep), bar)
+        (waiting.cleanup(sleep), failing)
     });
     let error = group.backoff(|_| sleep()).await.unwrap_err();
     assert_eq!(error, RestartError::LimitReached { restarts: 5, source: "bar" });

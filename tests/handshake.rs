@@ -1,6 +1,8 @@
 //! What happens to the siblings: a table of scenarios, run in every container, and with children that were polled before
 //! (pending first) as with children that end in their first poll (ready first).
 
+#![cfg(feature = "alloc")]
+
 mod kit;
 
 use std::task::Poll;

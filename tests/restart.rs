@@ -1,5 +1,7 @@
 //! A failed group made anew.
 
+#![cfg(feature = "alloc")]
+
 mod kit;
 
 use std::cell::{Cell, RefCell};

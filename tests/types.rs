@@ -1,5 +1,7 @@
 //! Auto traits and sizes.
 
+#![cfg(feature = "alloc")]
+
 use std::future::{Future, pending, ready};
 use std::marker::{PhantomData, PhantomPinned};
 use std::pin::Pin;

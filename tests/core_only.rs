@@ -1,0 +1,48 @@
+//! What works without any feature: tuples, arrays, the adapters, restart.
+
+use std::cell::Cell;
+use std::future::{pending, ready};
+use std::time::Duration;
+
+use gather::{CancelExt, Cancelled, Limit, RestartError, gather, restart};
+
+#[test]
+fn tuples_and_arrays_gather_and_drain() {
+    assert_eq!(pollster::block_on(gather((ready(Ok::<_, ()>(1)), ready(Ok("one"))))), Ok((1, "one")));
+    assert_eq!(
+        pollster::block_on(gather([1, 1, 1].map(|value| ready(Ok::<_, ()>(value)))).concurrency(2)),
+        Ok([1, 1, 1])
+    );
+
+    let cleaned = Cell::new(0);
+    let told = pending::<Result<(), &str>>().cleanup(|| async { cleaned.set(cleaned.get() + 1) });
+    assert_eq!(pollster::block_on(gather((told, ready(Err::<(), _>("failed"))))), Err("failed"));
+    let told = pending::<Result<(), &str>>().cleanup(|| async { cleaned.set(cleaned.get() + 1) });
+    let mut polled = false;
+    let later = std::future::poll_fn(move |cx| {
+        if std::mem::replace(&mut polled, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    });
+    assert_eq!(pollster::block_on(gather([told]).cancel_on(later)), Err(Cancelled));
+    assert_eq!(cleaned.get(), 2);
+
+    let deaf = pending::<Result<(), &str>>().on_cancel(|_| ());
+    let failing = gather((deaf, ready(Err::<(), _>("failed")))).grace(|| ready(()));
+    assert_eq!(pollster::block_on(failing), Err("failed"));
+}
+
+#[test]
+fn restart_limits_without_an_allocator() {
+    let mut time = 0;
+    let clock = move || {
+        time += 1;
+        Duration::from_secs(time)
+    };
+    let limit = Limit::within_const::<3, _>(Duration::from_secs(60), clock);
+    let group = restart(limit, || (pending::<Result<(), _>>().on_cancel(|_| ()), ready(Err::<(), _>("failed"))));
+    let error = pollster::block_on(group.grace(|| ready(()))).unwrap_err();
+    assert_eq!(error, RestartError::LimitReached { restarts: 3, source: "failed" });
+}
