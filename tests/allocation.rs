@@ -104,7 +104,7 @@ fn a_restarted_tuple_allocates_nothing_over_1000_generations() {
             .when(|error| *error != 0)
             .observe(|failure| assert!(failure.recent <= 3))
             .backoff(|_| yields(()))
-            .grace(|| pending::<()>())
+            .grace(pending::<()>)
             .cancel_on(pending::<()>());
         let error = run(group).unwrap().unwrap_err();
         assert_eq!(error.into_source(), 0);

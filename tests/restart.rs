@@ -169,13 +169,13 @@ fn a_window_slides() {
 #[test]
 #[should_panic(expected = "a `Limit` within a window of zero would never count two restarts together")]
 fn a_window_of_zero_is_refused() {
-    drop(Limit::within(1, Duration::ZERO, || Duration::ZERO));
+    let _ = Limit::within(1, Duration::ZERO, || Duration::ZERO);
 }
 
 #[test]
 #[should_panic(expected = "window of zero")]
 fn a_window_of_zero_is_refused_without_an_allocator_too() {
-    drop(Limit::within_const::<3, _>(Duration::ZERO, || Duration::ZERO));
+    let _ = Limit::within_const::<3, _>(Duration::ZERO, || Duration::ZERO);
 }
 
 #[test]
