@@ -36,19 +36,19 @@
 
 #![allow(unsafe_code, reason = "one allocation that outlives its owner, and wakers that are positions in it")]
 
-extern crate alloc;
+#[cfg(all(test, gather_loom))]
+mod models;
+#[cfg(all(test, not(gather_loom)))]
+mod tests;
 
-use alloc::alloc::{alloc, dealloc, handle_alloc_error};
+use alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::task::{RawWaker, RawWakerVTable, Waker};
 
-use crate::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, fence};
-
-/// How many children share a group: the bits of a word. Fewer under loom, so that it gets to see several groups.
-const WIDTH: usize = if cfg!(loom) { 2 } else { usize::BITS as usize };
+use crate::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, WIDTH, alloc, dealloc, fence};
 
 /// More references than this are taken for a leak that is about to overflow.
 const MAX_REFERENCES: usize = isize::MAX as usize;
@@ -65,8 +65,8 @@ struct Header {
 }
 
 /// As large as it has children, so that it holds an address for each; and a power of two, so that an address finds it.
-#[cfg_attr(not(loom), repr(C))]
-#[cfg_attr(loom, repr(C, align(256)))]
+#[cfg_attr(not(all(test, gather_loom)), repr(C))]
+#[cfg_attr(all(test, gather_loom), repr(C, align(256)))]
 struct Group {
     /// The children that were woken and not polled since.
     ready: AtomicUsize,

@@ -13,8 +13,6 @@
 
 #![allow(unsafe_code, reason = "children dropped one by one in a buffer, and results written into one in any order")]
 
-extern crate alloc;
-
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;

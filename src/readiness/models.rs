@@ -1,0 +1,214 @@
+//! Models of the protocols between the poller and the wakers, run by loom over the same source.
+//!
+//!     RUSTFLAGS="--cfg gather_loom" cargo test --release --lib -- --nocapture
+//!
+//! A lost wake is a deadlock of `block_on`, which loom reports, as it does leaks and use after free of the block.
+
+use core::future::poll_fn;
+use core::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::Wake;
+use std::vec::Vec;
+use std::{format, println, vec};
+
+use loom::future::block_on;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+use super::WakerBlock;
+
+/// As a child would: a waker of its own.
+fn waker_of(block: &WakerBlock, child: usize) -> Waker {
+    block.with_waker(child, Waker::clone)
+}
+
+/// A poll of the gather: the children that it would poll.
+fn poll(block: &mut WakerBlock, waker: &Waker) -> Vec<usize> {
+    block.register(waker);
+    let mut polled = vec![];
+    if let Some(mut woken) = block.woken() {
+        while let Some(child) = woken.next(block) {
+            polled.push(child);
+        }
+    }
+    block.rearm(waker);
+    polled
+}
+
+/// Polls until each of these children was polled so often.
+fn poll_until(block: &mut WakerBlock, wanted: &[usize]) {
+    let mut missing = wanted.to_vec();
+    block_on(poll_fn(|cx: &mut Context<'_>| {
+        for child in poll(block, cx.waker()) {
+            missing.retain(|wanted| *wanted != child);
+        }
+        if missing.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }));
+}
+
+/// Each thread is interrupted at most three times, where `LOOM_MAX_PREEMPTIONS` does not say otherwise.
+fn model(name: &str, model: impl Fn() + Send + Sync + 'static) {
+    let runs = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = runs.clone();
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound.get_or_insert(3);
+    builder.check(move || {
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        model();
+    });
+    println!("{name}: {} interleavings", runs.load(std::sync::atomic::Ordering::Relaxed));
+}
+
+/// Two wakers against the poller: both children are polled, whatever the order; in one group, in two groups, under two
+/// summary words.
+#[test]
+fn two_wakers_against_the_poller() {
+    for (children, woken) in [(2, [0, 1]), (3, [0, 2]), (5, [1, 4])] {
+        model(&format!("two wakers against the poller, {children} children"), move || {
+            let mut block = WakerBlock::new(children);
+            let wakers = woken.map(|child| waker_of(&block, child));
+            let threads = wakers.map(|waker| thread::spawn(move || waker.wake()));
+            poll_until(&mut block, &woken);
+            for thread in threads {
+                thread.join().unwrap();
+            }
+        });
+    }
+}
+
+/// The same child is woken twice, once before its turn and once at any time: the second is not lost with the first.
+#[test]
+fn a_wake_after_the_turn_is_not_lost() {
+    model("a wake after the turn", || {
+        let mut block = WakerBlock::new(3);
+        let waker = waker_of(&block, 2);
+        let wakes = loom::sync::Arc::new(AtomicUsize::new(0));
+        let thread = thread::spawn({
+            let wakes = wakes.clone();
+            move || {
+                for _ in 0..2 {
+                    wakes.fetch_add(1, Ordering::Release);
+                    waker.wake_by_ref();
+                }
+            }
+        });
+        // A child that waits for two events: it sees the second one when it is polled after it.
+        block_on(poll_fn(|cx: &mut Context<'_>| {
+            for child in poll(&mut block, cx.waker()) {
+                assert_eq!(child, 2);
+                if wakes.load(Ordering::Acquire) == 2 {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        }));
+        thread.join().unwrap();
+    });
+}
+
+/// A wake against the drop of the gather: the block is freed once, by whoever is last; nobody touches it after.
+#[test]
+fn wake_against_drop_of_the_gather() {
+    model("wake against drop of the gather", || {
+        let mut block = WakerBlock::new(3);
+        let wakers = [waker_of(&block, 0), waker_of(&block, 2)];
+        let parent = Arc::new(Counted::default());
+        assert_eq!(poll(&mut block, &parent.clone().into()), []);
+        let threads = wakers.map(|waker| thread::spawn(move || waker.wake()));
+        drop(block);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(Arc::strong_count(&parent), 1, "no waker of the parent is kept");
+    });
+}
+
+/// A wake against the end of its child: the child is not polled again, and the wake of another is not lost by it.
+#[test]
+fn wake_against_completion_of_the_child() {
+    model("wake against completion of the child", || {
+        let mut block = WakerBlock::new(2);
+        let (ending, other) = (waker_of(&block, 0), waker_of(&block, 1));
+        let thread = thread::spawn(move || {
+            ending.wake_by_ref();
+            other.wake();
+            ending.wake();
+        });
+        block_on(poll_fn(|cx: &mut Context<'_>| {
+            let polled = poll(&mut block, cx.waker());
+            if polled.contains(&0) {
+                assert!(block.is_live(0));
+                block.end(0);
+            }
+            if polled.contains(&1) { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        thread.join().unwrap();
+    });
+}
+
+/// Clones and drops on two threads against the drop of the owner: freed once.
+#[test]
+fn clone_and_drop_against_the_last_reference() {
+    model("clone and drop against the last reference", || {
+        let block = WakerBlock::new(1);
+        let waker = waker_of(&block, 0);
+        let thread = thread::spawn({
+            let waker = waker.clone();
+            move || drop(waker.clone())
+        });
+        drop(block);
+        drop(waker);
+        thread.join().unwrap();
+    });
+}
+
+/// Counts its wakes.
+struct Counted(AtomicUsize);
+
+impl Default for Counted {
+    fn default() -> Self {
+        Counted(AtomicUsize::new(0))
+    }
+}
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// The parent's waker is replaced while it is being woken: the poll under the new one sees the child, or the new one is
+/// woken.
+#[test]
+fn parent_waker_replaced_while_being_woken() {
+    model("parent waker replaced while being woken", || {
+        let mut block = WakerBlock::new(3);
+        let waker = waker_of(&block, 1);
+        let [old, new] = [(); 2].map(|()| Arc::new(Counted::default()));
+        assert_eq!(poll(&mut block, &old.clone().into()), []);
+        let thread = thread::spawn(move || waker.wake());
+        let polled = poll(&mut block, &new.clone().into());
+        thread.join().unwrap();
+        assert!(polled == [1] || new.0.load(Ordering::Acquire) > 0);
+        if polled.is_empty() {
+            assert_eq!(poll(&mut block, &new.clone().into()), [1]);
+        }
+    });
+}
+
+/// One wake of the parent for any number of children woken between two polls.
+#[test]
+fn one_wake_of_the_parent_between_two_polls() {
+    model("one wake of the parent", || {
+        let mut block = WakerBlock::new(3);
+        let wakers = [waker_of(&block, 0), waker_of(&block, 2)];
+        let parent = Arc::new(Counted::default());
+        assert_eq!(poll(&mut block, &parent.clone().into()), []);
+        let threads = wakers.map(|waker| thread::spawn(move || waker.wake()));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(parent.0.load(Ordering::Acquire), 1);
+        assert_eq!(poll(&mut block, &parent.clone().into()), [0, 2]);
+    });
+}
