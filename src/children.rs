@@ -12,6 +12,8 @@ use core::ops::{ControlFlow, Range};
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
+pub(crate) use tuple::for_each_arity;
+
 use crate::child::{Child, OnCancel};
 use crate::outcome::End;
 use crate::policy::Judge;
@@ -43,6 +45,9 @@ pub trait IntoChildren: Sized + sealed::Sealed {
     /// Children of which none is left.
     #[doc(hidden)]
     fn vacant<P>() -> Self::Children<P>;
+    /// How many there are, if they were never polled.
+    #[doc(hidden)]
+    fn count<P>(children: &Self::Children<P>) -> usize;
     /// For children that were never polled.
     #[doc(hidden)]
     fn change_policy<Old, New>(children: Self::Children<Old>) -> Self::Children<New>;

@@ -15,7 +15,7 @@ use crate::grace::{Grace, GraceOnce, NoGrace};
 use crate::nested::{Handshake, Nested};
 use crate::outcome::Cause;
 use crate::poison::{Poison, PoisonOnPanic};
-use crate::policy::{FailFast, Policy};
+use crate::policy::{Any, Choose, FailFast, Policy, Race, Report, Reporting, Settle};
 use crate::signal::{NoSignal, OnSignal, Signal};
 
 /// Polls all children in place, and resolves when no child is left: to their values, or, once one has failed, to its
@@ -259,11 +259,136 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
         Gather { children, progress, grace, signal, concurrency: AtMost::new(limit), policy }
     }
 
+    /// Waits for all children, whatever they end with: the output is every child's output, in the children's order and
+    /// shape. The outputs may be of any type.
+    ///
+    /// No child ends it; only [`cancel_on`](Gather::cancel_on) or a parent cancels the others.
+    ///
+    /// # Panics
+    ///
+    /// If the gather was polled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::gather;
+    /// use std::future::ready;
+    ///
+    /// let all = gather((ready(1), ready(Err::<(), _>("failed")), ready('c'))).settle();
+    /// assert_eq!(pollster::block_on(all), (1, Err("failed"), 'c'));
+    /// ```
+    #[track_caller]
+    pub fn settle(self) -> Gather<I, P::With<Settle>, G, S, L>
+    where
+        P: Choose,
+    {
+        self.with_policy("settle")
+    }
+
+    /// Resolves to the first `Ok`; the other children are cancelled, as the siblings of a failed one are. If none
+    /// succeeds, to all errors, in the children's order and shape. All children have the same type of value.
+    ///
+    /// When several children succeed in one poll, the lowest index wins. Without a child it resolves to `Err` of no
+    /// errors.
+    ///
+    /// # Panics
+    ///
+    /// If the gather was polled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::gather;
+    /// use std::future::ready;
+    ///
+    /// let mirrors = gather([ready(Err("refused")), ready(Ok("page")), ready(Ok("same page"))]);
+    /// assert_eq!(pollster::block_on(mirrors.any()), Ok("page"));
+    ///
+    /// let mirrors = gather((ready(Err::<(), _>("refused")), ready(Err(404))));
+    /// assert_eq!(pollster::block_on(mirrors.any()), Err(("refused", 404)));
+    /// ```
+    #[track_caller]
+    pub fn any(self) -> Gather<I, P::With<Any>, G, S, L>
+    where
+        P: Choose,
+    {
+        self.with_policy("any")
+    }
+
+    /// Resolves to the output of the first child to end, of whatever type, the same for all; the other children are
+    /// cancelled, as the siblings of a failed one are.
+    ///
+    /// When several children end in one poll, the lowest index wins: those behind it are not polled.
+    ///
+    /// # Panics
+    ///
+    /// If there is no child, since there would be no winner; or if the gather was polled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::gather;
+    /// use std::future::{pending, ready};
+    ///
+    /// let answer = async { "answer" };
+    /// let timeout = async { pending().await };
+    /// assert_eq!(pollster::block_on(gather((answer, timeout)).race()), "answer");
+    /// ```
+    #[track_caller]
+    pub fn race(self) -> Gather<I, P::With<Race>, G, S, L>
+    where
+        P: Choose,
+    {
+        assert!(I::count(&self.children) != 0, "`Gather::race` of no children has no winner");
+        self.with_policy("race")
+    }
+
+    /// The output becomes a [`Report`](crate::Report): why it ended, and the [`Outcome`](crate::Outcome) of each child,
+    /// also of those that ended late, in the drain. Under every policy it wants children that return a `Result`; the
+    /// types may be different ones in each place of a tuple.
+    ///
+    /// With [`cancel_on`](Gather::cancel_on) the output stays a `Report`, whose cause says that it was cancelled.
+    ///
+    /// # Panics
+    ///
+    /// If the gather was polled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, Cause, Outcome, gather};
+    /// use std::future::{pending, ready};
+    ///
+    /// let plain = pending::<Result<(), ()>>();
+    /// let told = pending::<Result<(), u8>>().cleanup(|| ready(()));
+    /// let report = gather((ready(Ok::<_, ()>(1)), plain, told, ready(Err::<(), _>("failed")))).report();
+    /// let report = pollster::block_on(report);
+    /// assert_eq!(report.cause, Cause::Failed(3));
+    /// let (first, plain, told, failed) = report.outcomes;
+    /// assert_eq!((first, plain), (Outcome::Done(1), Outcome::Dropped));
+    /// assert_eq!((told, failed), (Outcome::Drained(None), Outcome::Failed("failed")));
+    /// ```
+    #[track_caller]
+    pub fn report(self) -> Gather<I, Reporting<P>, G, S, L>
+    where
+        P: Report,
+    {
+        self.with_policy("report")
+    }
+
+    #[track_caller]
+    fn with_policy<Q>(self, method: &str) -> Gather<I, Q, G, S, L> {
+        self.assert_unpolled(method);
+        let Gather { children, progress, grace, signal, concurrency, policy: _ } = self;
+        let children = I::change_policy(children);
+        Gather { children, progress, grace, signal, concurrency, policy: PhantomData }
+    }
+
     /// Makes it a [`Child`](crate::Child) that is cancelled by its own handshake: its parent does not drop it but has it
     /// cancel its children, and drains it until none of them is left.
     ///
     /// Cancelled by its parent it ends without a result; with [`cancel_on`](Gather::cancel_on) it ends with
-    /// `Err(Cancelled)`. A cause that was set before stands, so a gather that has failed and is draining ends with its
+    /// `Err(Cancelled)`, with [`report`](Gather::report) with its report. A cause that was set before stands, so a gather that has failed and is draining ends with its
     /// error.
     pub fn nested(self) -> Nested<Self> {
         Nested::new(self)

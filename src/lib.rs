@@ -35,5 +35,5 @@ pub use children::IntoChildren;
 pub use gather::{Gather, gather};
 pub use limit::Limit;
 pub use nested::Nested;
-pub use outcome::Cause;
+pub use outcome::{Cause, GatherError, Outcome, Outcomes, Report};
 pub use restart::{Failure, Restart, RestartError, restart};

@@ -12,6 +12,7 @@ use crate::children::IntoChildren;
 use crate::concurrency::AtMost;
 use crate::gather::{Gather, Unset};
 use crate::grace::GraceOnce;
+use crate::policy::{Any, Choose, Race, Report, Reporting, Settle};
 use crate::signal::OnSignal;
 
 /// What can be cancelled from outside and polled to its end.
@@ -86,6 +87,34 @@ impl<I: IntoChildren, P, G, S, L> Nested<Gather<I, P, G, S, L>> {
         L: Unset,
     {
         Nested::new(self.inner.concurrency(limit))
+    }
+}
+
+impl<I: IntoChildren, P: Choose, G, S, L> Nested<Gather<I, P, G, S, L>> {
+    /// As [`Gather::settle`].
+    #[track_caller]
+    pub fn settle(self) -> Nested<Gather<I, P::With<Settle>, G, S, L>> {
+        Nested::new(self.inner.settle())
+    }
+
+    /// As [`Gather::any`].
+    #[track_caller]
+    pub fn any(self) -> Nested<Gather<I, P::With<Any>, G, S, L>> {
+        Nested::new(self.inner.any())
+    }
+
+    /// As [`Gather::race`].
+    #[track_caller]
+    pub fn race(self) -> Nested<Gather<I, P::With<Race>, G, S, L>> {
+        Nested::new(self.inner.race())
+    }
+}
+
+impl<I: IntoChildren, P: Report, G, S, L> Nested<Gather<I, P, G, S, L>> {
+    /// As [`Gather::report`].
+    #[track_caller]
+    pub fn report(self) -> Nested<Gather<I, Reporting<P>, G, S, L>> {
+        Nested::new(self.inner.report())
     }
 }
 

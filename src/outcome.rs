@@ -1,6 +1,9 @@
 //! What became of the children, and why the gather ended.
 
+use core::convert::Infallible;
 use core::fmt;
+
+use crate::children::for_each_arity;
 
 /// Why a gather ended. Set once, never replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +37,254 @@ impl fmt::Display for Cause {
             Cause::Won(index) => write!(f, "child {index} won"),
             Cause::Cancelled => f.write_str("cancelled"),
         }
+    }
+}
+
+/// What became of one child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "an outcome may be a failure"]
+#[non_exhaustive]
+pub enum Outcome<T, E> {
+    /// It ended by itself with a value, before any cancellation.
+    Done(T),
+    /// It ended by itself with an error, before any cancellation.
+    Failed(E),
+    /// It was cancelled, and ran to its end. `None`: it ended without a result, as a clean-up does.
+    ///
+    /// An answer to a cancellation is not a failure, nor is it the success that it would have been before.
+    Drained(Option<Result<T, E>>),
+    /// It was dropped before its end: it was plain, it outlived the grace, or it had never started.
+    Dropped,
+}
+
+impl<T, E> Outcome<T, E> {
+    /// Whether it is [`Done`](Outcome::Done).
+    pub fn is_done(&self) -> bool {
+        matches!(self, Outcome::Done(_))
+    }
+
+    /// The value, if it is [`Done`](Outcome::Done). See [`late`](Outcome::late) for one that came in the drain.
+    pub fn ok(self) -> Option<T> {
+        match self {
+            Outcome::Done(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The error, if it has [`Failed`](Outcome::Failed). See [`late`](Outcome::late) for one that came in the drain.
+    pub fn error(&self) -> Option<&E> {
+        match self {
+            Outcome::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// What a [`Drained`](Outcome::Drained) one ended with, if anything.
+    pub fn late(self) -> Option<Result<T, E>> {
+        match self {
+            Outcome::Drained(late) => late,
+            _ => None,
+        }
+    }
+}
+
+/// Why a gather ended, and what became of each child: of [`Gather::report`](crate::Gather::report).
+///
+/// `O` has the shape of the children: a tuple, an array or a `Vec` of [`Outcome`]s.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a report may tell of a failure"]
+#[non_exhaustive]
+pub struct Report<O> {
+    /// Why the gather ended.
+    pub cause: Cause,
+    /// What became of each child, in the children's order.
+    pub outcomes: O,
+}
+
+impl<O: Outcomes> Report<O> {
+    /// All values, if every child is [`Done`](Outcome::Done); else the error.
+    ///
+    /// *Outcomes.* If the gather was cancelled, [`GatherError::Cancelled`], whatever had failed or came late. If a child
+    /// failed, that child's error; after [`settle`](crate::Gather::settle) the lowest one that failed. After
+    /// [`any`](crate::Gather::any) and [`race`](crate::Gather::race) the losers have no values: what this returns is `Ok`
+    /// only if all were done, so look at the cause and the outcomes there.
+    ///
+    /// *Complexity.* O(children); a `Vec` keeps its allocation where the sizes allow.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{GatherError, gather};
+    /// use std::future::ready;
+    ///
+    /// let report = pollster::block_on(gather((ready(Ok(1)), ready(Err("failed")))).settle().report());
+    /// assert_eq!(report.into_result(), Err::<(i32, ()), _>(GatherError::Failed { index: 1, source: "failed" }));
+    /// ```
+    pub fn into_result(self) -> Result<O::Values, GatherError<O::Error>> {
+        let failed = match self.cause {
+            Cause::Cancelled => return Err(GatherError::Cancelled),
+            Cause::Failed(index) => Some(index),
+            Cause::Completed | Cause::Won(_) => None,
+        };
+        let mut failure = FirstFailure { wanted: failed, found: None };
+        match (self.outcomes.into_values(&mut failure), failure.found) {
+            (Some(values), _) => Ok(values),
+            (None, Some((index, source))) => Err(GatherError::Failed { index, source }),
+            (None, None) => Err(GatherError::Cancelled),
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<T, E> Report<alloc::vec::Vec<Outcome<T, E>>> {
+    /// The children that [`Failed`](Outcome::Failed), with their index.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::gather;
+    /// use std::future::ready;
+    ///
+    /// let requests = vec![ready(Ok(1)), ready(Err("refused")), ready(Ok(3))];
+    /// let report = pollster::block_on(gather(requests).settle().report());
+    /// assert_eq!(report.failed().collect::<Vec<_>>(), [(1, &"refused")]);
+    /// ```
+    pub fn failed(&self) -> impl Iterator<Item = (usize, &E)> {
+        self.outcomes.iter().enumerate().filter_map(|(index, outcome)| Some((index, outcome.error()?)))
+    }
+}
+
+/// Iterates over the outcomes, in the children's order.
+impl<O: IntoIterator> IntoIterator for Report<O> {
+    type Item = O::Item;
+    type IntoIter = O::IntoIter;
+
+    fn into_iter(self) -> O::IntoIter {
+        self.outcomes.into_iter()
+    }
+}
+
+/// Says the cause.
+impl<O> fmt::Display for Report<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+/// Why there are not all values: of [`Report::into_result`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatherError<E> {
+    /// A child failed.
+    #[error("child {index} failed")]
+    Failed {
+        /// Which one.
+        index: usize,
+        /// With what.
+        source: E,
+    },
+    /// The gather was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// The outcomes of all children: a tuple, an array or a `Vec` of [`Outcome`]s, with one type of error. Sealed.
+pub trait Outcomes: Sized + sealed::Sealed {
+    /// The values in the same shape.
+    type Values;
+    /// The error of each.
+    type Error;
+
+    /// The values, if all are done; tells `failure` of every outcome in index order.
+    #[doc(hidden)]
+    fn into_values(self, failure: &mut FirstFailure<Self::Error>) -> Option<Self::Values>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Looks for the failure of the wanted child, or else for the lowest one.
+pub struct FirstFailure<E> {
+    wanted: Option<usize>,
+    found: Option<(usize, E)>,
+}
+
+impl<E> FirstFailure<E> {
+    fn value<T>(&mut self, index: usize, outcome: Outcome<T, E>) -> Option<T> {
+        match outcome {
+            Outcome::Done(value) => Some(value),
+            Outcome::Failed(error) if self.found.is_none() && self.wanted.unwrap_or(index) == index => {
+                self.found = Some((index, error));
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+macro_rules! tuple_outcomes {
+    ($($_name:ident($($child:ident: $T:ident = $index:tt),*))*) => {$(
+        impl<Error, $($T),*> sealed::Sealed for ($(Outcome<$T, Error>,)*) {}
+
+        impl<Error, $($T),*> Outcomes for ($(Outcome<$T, Error>,)*) {
+            type Values = ($($T,)*);
+            type Error = Error;
+
+            fn into_values(self, failure: &mut FirstFailure<Error>) -> Option<($($T,)*)> {
+                let ($($child,)*) = self;
+                $(let $child = failure.value($index, $child);)*
+                Some(($($child?,)*))
+            }
+        }
+    )*};
+}
+
+for_each_arity!(tuple_outcomes);
+
+/// Of no children: no error.
+impl sealed::Sealed for () {}
+
+impl Outcomes for () {
+    type Values = ();
+    type Error = Infallible;
+
+    fn into_values(self, _: &mut FirstFailure<Infallible>) -> Option<()> {
+        Some(())
+    }
+}
+
+impl<T, E, const N: usize> sealed::Sealed for [Outcome<T, E>; N] {}
+
+impl<T, E, const N: usize> Outcomes for [Outcome<T, E>; N] {
+    type Values = [T; N];
+    type Error = E;
+
+    fn into_values(self, failure: &mut FirstFailure<E>) -> Option<[T; N]> {
+        let mut index = 0;
+        let values = self.map(|outcome| {
+            let value = failure.value(index, outcome);
+            index += 1;
+            value
+        });
+        values.iter().all(Option::is_some).then(|| values.map(|value| value.expect("all are there")))
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<T, E> sealed::Sealed for alloc::vec::Vec<Outcome<T, E>> {}
+
+#[cfg(feature = "alloc")]
+impl<T, E> Outcomes for alloc::vec::Vec<Outcome<T, E>> {
+    type Values = alloc::vec::Vec<T>;
+    type Error = E;
+
+    fn into_values(self, failure: &mut FirstFailure<E>) -> Option<Self::Values> {
+        // All are told of, so the first missing one does not end it.
+        let count = self.len();
+        let values: Self::Values =
+            self.into_iter().enumerate().filter_map(|(index, outcome)| failure.value(index, outcome)).collect();
+        (values.len() == count).then_some(values)
     }
 }
 

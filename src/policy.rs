@@ -1,14 +1,16 @@
 //! When a gather ends before its last child, and what the children's outputs become.
 
+use core::convert::Infallible;
 use core::pin::Pin;
 
 use crate::children::Children;
-use crate::outcome::{Cause, End};
+use crate::outcome::{self, Cause, End, Outcome};
 use crate::signal::Signal;
 
 /// What one child's output means to the gather: *keep* it, or *stop*.
 ///
 /// A pure function. It is split into a look and two conversions, so that an output is moved once, to where it stays.
+/// `Kept` is made of the output and holds nothing else, so that it is `Send` and `Sync` where the output is.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot gather a child whose output is `{O}`",
     label = "under `{Self}` each child must return a `Result`",
@@ -98,3 +100,220 @@ impl Policy for FailFast {
         })
     }
 }
+
+/// The policy of `settle`: every output is kept, none ends it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settle;
+
+impl<O> Judge<O> for Settle {
+    type Kept = O;
+    type Stop = Infallible;
+
+    #[inline]
+    fn stops(_: &O) -> bool {
+        false
+    }
+
+    #[inline]
+    fn keep(end: End<O>) -> O {
+        match end {
+            End::Done(output) => output,
+            _ => unreachable!("settle keeps the outputs of children that ended by themselves"),
+        }
+    }
+
+    fn stop(_: O) -> Infallible {
+        unreachable!("settle is not stopped by a child")
+    }
+}
+
+impl Policy for Settle {
+    const KEEPS_ALL: bool = false;
+
+    type Output<K, X, S: Signal> = S::Resolved<K>;
+
+    fn cause(_: usize) -> Cause {
+        unreachable!("settle is not stopped by a child")
+    }
+
+    #[inline(always)]
+    fn resolve<C, S>(cause: Cause, children: Pin<&mut C>) -> Option<S::Resolved<C::Kept>>
+    where
+        C: Children<Self>,
+        S: Signal,
+    {
+        S::resolve((cause == Cause::Completed).then(|| children.take_kept()))
+    }
+}
+
+/// The policy of `any`: every `Err` is kept, the first `Ok` ends it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Any;
+
+impl<T, E> Judge<Result<T, E>> for Any {
+    type Kept = E;
+    type Stop = T;
+
+    #[inline]
+    fn stops(output: &Result<T, E>) -> bool {
+        output.is_ok()
+    }
+
+    #[inline]
+    fn keep(end: End<Result<T, E>>) -> E {
+        match end {
+            End::Done(Err(error)) => error,
+            _ => unreachable!("any keeps errors alone"),
+        }
+    }
+
+    #[inline]
+    fn stop(output: Result<T, E>) -> T {
+        match output {
+            Ok(value) => value,
+            Err(_) => unreachable!("any stops at a value"),
+        }
+    }
+}
+
+impl Policy for Any {
+    const KEEPS_ALL: bool = false;
+
+    type Output<K, X, S: Signal> = S::Resolved<Result<X, K>>;
+
+    #[inline]
+    fn cause(index: usize) -> Cause {
+        Cause::Won(index)
+    }
+
+    #[inline(always)]
+    fn resolve<C, S>(cause: Cause, children: Pin<&mut C>) -> Option<S::Resolved<Result<C::Stop, C::Kept>>>
+    where
+        C: Children<Self>,
+        S: Signal,
+    {
+        S::resolve(match cause {
+            Cause::Completed => Some(Err(children.take_kept())),
+            Cause::Failed(index) | Cause::Won(index) => Some(Ok(children.take_stop(index))),
+            Cause::Cancelled => None,
+        })
+    }
+}
+
+/// The policy of `race`: the first output ends it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Race;
+
+impl<O> Judge<O> for Race {
+    type Kept = Infallible;
+    type Stop = O;
+
+    #[inline]
+    fn stops(_: &O) -> bool {
+        true
+    }
+
+    fn keep(_: End<O>) -> Infallible {
+        unreachable!("race keeps nothing but the winner")
+    }
+
+    #[inline]
+    fn stop(output: O) -> O {
+        output
+    }
+}
+
+impl Policy for Race {
+    const KEEPS_ALL: bool = false;
+
+    type Output<K, X, S: Signal> = S::Resolved<X>;
+
+    #[inline]
+    fn cause(index: usize) -> Cause {
+        Cause::Won(index)
+    }
+
+    #[inline(always)]
+    fn resolve<C, S>(cause: Cause, children: Pin<&mut C>) -> Option<S::Resolved<C::Stop>>
+    where
+        C: Children<Self>,
+        S: Signal,
+    {
+        S::resolve(match cause {
+            Cause::Failed(index) | Cause::Won(index) => Some(children.take_stop(index)),
+            Cause::Completed => unreachable!("a race of no children is refused"),
+            Cause::Cancelled => None,
+        })
+    }
+}
+
+/// The policy of `report`: ends when `P` does, and keeps the outcome of every child.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reporting<P>(P);
+
+impl<T, E, P: Judge<Result<T, E>>> Judge<Result<T, E>> for Reporting<P> {
+    type Kept = Outcome<T, E>;
+    type Stop = ();
+
+    #[inline]
+    fn stops(output: &Result<T, E>) -> bool {
+        P::stops(output)
+    }
+
+    #[inline]
+    fn keep(end: End<Result<T, E>>) -> Outcome<T, E> {
+        match end {
+            End::Done(Ok(value)) => Outcome::Done(value),
+            End::Done(Err(error)) => Outcome::Failed(error),
+            End::Drained(late) => Outcome::Drained(late),
+            End::Dropped => Outcome::Dropped,
+        }
+    }
+
+    fn stop(_: Result<T, E>) {}
+}
+
+impl<P: Policy> Policy for Reporting<P> {
+    const KEEPS_ALL: bool = true;
+
+    /// The cause of the report says that it was cancelled, so it needs no word of the signal's.
+    type Output<K, X, S: Signal> = outcome::Report<K>;
+
+    #[inline]
+    fn cause(index: usize) -> Cause {
+        P::cause(index)
+    }
+
+    #[inline(always)]
+    fn resolve<C, S>(cause: Cause, children: Pin<&mut C>) -> Option<outcome::Report<C::Kept>>
+    where
+        C: Children<Self>,
+        S: Signal,
+    {
+        Some(outcome::Report { cause, outcomes: children.take_kept() })
+    }
+}
+
+/// A policy in place of which another can be chosen: the first one, fail-fast.
+#[diagnostic::on_unimplemented(message = "the policy was chosen before", label = "`{Self}` is not replaced")]
+pub trait Choose {
+    /// With `Q` chosen.
+    type With<Q>;
+}
+
+impl Choose for FailFast {
+    type With<Q> = Q;
+}
+
+impl Choose for Reporting<FailFast> {
+    type With<Q> = Reporting<Q>;
+}
+
+/// A policy that does not report yet.
+#[diagnostic::on_unimplemented(message = "this reports already")]
+pub trait Report {}
+
+impl Report for FailFast {}
+impl Report for Settle {}
+impl Report for Any {}
+impl Report for Race {}

@@ -49,6 +49,10 @@ impl<C: Child, const N: usize> IntoChildren for [C; N] {
         Slots(array::from_fn(|_| Slot::Empty))
     }
 
+    fn count<P>(_: &Slots<C, N>) -> usize {
+        N
+    }
+
     fn change_policy<Old, New>(children: Slots<C, N>) -> Slots<C, N> {
         children
     }

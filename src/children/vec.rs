@@ -365,6 +365,10 @@ impl<C: Child> IntoChildren for Vec<C> {
         Buffer::new(Vec::new())
     }
 
+    fn count<P>(children: &Buffer<C, P>) -> usize {
+        children.left()
+    }
+
     fn change_policy<Old, New>(mut children: Buffer<C, Old>) -> Buffer<C, New> {
         assert!(children.started.is_none(), "ONE-TYPE: the policy changes only before the start");
         Buffer::new(mem::take(&mut children.children))
@@ -383,6 +387,10 @@ impl<C: Child> IntoChildren for Box<[C]> {
 
     fn vacant<P>() -> Buffer<C, P> {
         Buffer::new(Vec::new())
+    }
+
+    fn count<P>(children: &Buffer<C, P>) -> usize {
+        children.left()
     }
 
     fn change_policy<Old, New>(children: Buffer<C, Old>) -> Buffer<C, New> {
