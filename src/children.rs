@@ -70,10 +70,8 @@ pub trait Children<P> {
     /// Called before the first visit.
     fn start(self: Pin<&mut Self>);
 
-    /// Has this waker woken when a child is. Called at the start of each poll.
-    fn register(self: Pin<&mut Self>, waker: &Waker);
-
-    /// Called before a poll of the gather is pending: a child that was woken during it wakes the gather.
+    /// Called before a poll of the gather is pending: has this waker woken when a child is; at once, if one was woken
+    /// since its turn.
     fn rearm(self: Pin<&mut Self>, waker: &Waker);
 
     /// Counts every live child as woken.

@@ -445,7 +445,6 @@ where
             this.children.as_mut().start();
             this.progress.phase = Phase::Running;
         }
-        this.children.as_mut().register(cx.waker());
 
         let mut run = Run { cx, concurrency: this.concurrency, stopped: None };
         let started = run.concurrency.started();
@@ -491,7 +490,6 @@ where
     fn drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         if this.children.is_live() {
-            this.children.as_mut().register(cx.waker());
             let _ = this.children.as_mut().visit(Span::WokenBelow(usize::MAX), &mut Drain { cx });
         }
         if this.children.is_live() {

@@ -3,8 +3,8 @@
 //! One reference-counted allocation holds all of it:
 //!
 //! ```text
-//! Header: references, parent waker, `woken` flag │ Group 0 │ Group 1 │ … │ summary word 0 │ …
-//!                                                └ aligned to its size
+//! Header: references, parent │ Group 0 │ Group 1 │ … │ summary word 0 │ …
+//!                            └ aligned to its size
 //! ```
 //!
 //! Children are grouped by the width of a word. A child's waker points into its group, as many bytes behind the group's
@@ -12,18 +12,22 @@
 //! address, and from the group's number the header.
 //!
 //! *Waking* goes up, and stops at the first step that someone took before: set the child's bit in the group's `ready`
-//! word; if that was empty, set the group's bit in the summary (left out where there is one group); set `woken`; if that
-//! was unset, wake the parent. *Polling* goes down and takes the bits in index order. `woken` stays set while the gather
-//! is polled, so that nobody wakes the parent for what this poll may still see; at its end `rearm` unsets it, and looks
-//! once more for bits that came in between. Both sides write before they look, and both do so by a read-modify-write of
-//! `woken`, so one of them sees the other: no wake is lost.
+//! word; if that was empty, set the group's mark in the summary (left out where there is one group); if that word was
+//! empty, wake the [`Parent`], if it is armed. *Polling* goes down: it takes the marks and the bits in index order. The
+//! parent is not armed while the gather is polled, so that nobody wakes it for what this poll may still see. At its end
+//! [`rearm`](WakerBlock::rearm) arms it, and then looks once more for what came in between. A waker writes its bit or
+//! mark and then the parent's state, the poller the parent's state and then looks at the words; both write the state by
+//! a read-modify-write, so one of them sees the other, and no wake is lost.
 //!
-//! A word that is not empty is on its way up, is marked above, or is being looked at by the poll:
+//! Who finds a word empty marks it above. So a word that is not empty is marked, or its mark is on its way, or the poll
+//! is about to look at it:
 //!
-//! - a waker returns early only when it found the word not empty, or `woken` set;
-//! - a poll takes the mark of a word away before it empties the word;
-//! - bits that a poll leaves in a word, because their turn in this pass is over, were set after it had emptied the word;
-//!   whoever set the first of them has marked the word again.
+//! - a waker that returns early has found the word not empty;
+//! - a poll takes the mark of a word away before it takes from the word, and what it leaves there, because its turn in
+//!   this pass is over, is marked or seen by `rearm`.
+//!
+//! A parent that panicked when it was woken is armed again while words are not empty. So a waker returns early only if
+//! the parent is not armed.
 //!
 //! Invariants of this module's `unsafe`:
 //!
@@ -38,6 +42,7 @@
 
 #[cfg(all(test, gather_loom))]
 mod models;
+mod parent;
 #[cfg(all(test, not(gather_loom)))]
 mod tests;
 
@@ -48,7 +53,8 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::task::{RawWaker, RawWakerVTable, Waker};
 
-use crate::sync::{AtomicBool, AtomicUsize, AtomicWaker, Ordering, WIDTH, alloc, dealloc, fence};
+use self::parent::Parent;
+use crate::sync::{AtomicUsize, Ordering, WIDTH, alloc, dealloc, fence};
 
 /// More references than this are taken for a leak that is about to overflow.
 const MAX_REFERENCES: usize = isize::MAX as usize;
@@ -56,9 +62,7 @@ const MAX_REFERENCES: usize = isize::MAX as usize;
 #[repr(C)]
 struct Header {
     references: AtomicUsize,
-    /// Set: the parent was woken, or is being polled. Unset: the next child to be woken wakes the parent.
-    woken: AtomicBool,
-    parent: AtomicWaker,
+    parent: Parent,
     children: usize,
     /// Where the allocation starts: somewhat before, so that the groups are aligned.
     base: NonNull<u8>,
@@ -88,7 +92,7 @@ pub(crate) struct WakerBlock {
 
 // SAFETY: COUNTED and OWNED. What is shared is atomic, what is not is reached through the one owner.
 unsafe impl Send for WakerBlock {}
-// SAFETY: OWNED. Through a shared reference the owner only reads.
+// SAFETY: OWNED. Through a shared reference the owner touches atomics, and only reads what is none.
 unsafe impl Sync for WakerBlock {}
 
 /// `None` where the sizes overflow.
@@ -120,7 +124,7 @@ impl Header {
 }
 
 impl WakerBlock {
-    /// A block whose children are all live, none kept, none woken; `woken` is set, as it is in a poll.
+    /// A block whose children are all live, none kept, none woken; the parent is being polled.
     pub(crate) fn new(children: usize) -> Self {
         let layout = layout(children).expect("capacity overflow");
         // SAFETY: the size is not zero, it holds a header.
@@ -128,17 +132,12 @@ impl WakerBlock {
         // SAFETY: WITHIN, the layout has room for the header and for aligning what follows it.
         let header = unsafe {
             let first = base.add(size_of::<Header>());
-            first.add(first.align_offset(GROUP)).cast::<Header>().sub(1)
+            let to_alignment = first.addr().get().wrapping_neg() & (GROUP - 1);
+            first.add(to_alignment).cast::<Header>().sub(1)
         };
         let block = WakerBlock { header };
-        let header = Header {
-            references: AtomicUsize::new(1),
-            woken: AtomicBool::new(true),
-            parent: AtomicWaker::new(),
-            children,
-            base,
-        };
-        // SAFETY: WITHIN, and nobody else knows of the allocation yet. The sizes were added up in `Layouts`.
+        let header = Header { references: AtomicUsize::new(1), parent: Parent::new(), children, base };
+        // SAFETY: WITHIN, and nobody else knows of the allocation yet. The sizes were added up in `layout`.
         unsafe {
             block.header.write(header);
             for number in 0..children.div_ceil(WIDTH) {
@@ -182,21 +181,36 @@ impl WakerBlock {
         self.header().children
     }
 
-    /// Has `waker` woken when a child is woken.
-    pub(crate) fn register(&self, waker: &Waker) {
-        self.header().parent.register(waker);
+    /// Called at the end of a poll that is pending: has the next child that is woken wake the parent. If one was woken
+    /// since its turn in this poll, the parent is woken at once.
+    pub(crate) fn rearm(&mut self, waker: &Waker) {
+        self.unmark_empty_groups();
+        let parent = &self.header().parent;
+        if !parent.arm(waker) {
+            waker.wake_by_ref();
+        } else if self.any_ready() {
+            parent.wake();
+        }
     }
 
-    /// Has the next child that is woken wake the parent. If one was woken since its turn in this poll, the parent is
-    /// woken at once.
-    pub(crate) fn rearm(&mut self, waker: &Waker) {
-        let header = self.header();
-        if !header.woken.load(Ordering::Relaxed) {
-            return; // nothing was polled, so it is armed still
-        }
-        header.woken.swap(false, Ordering::AcqRel);
-        if self.any_ready() && !header.woken.swap(true, Ordering::AcqRel) {
-            waker.wake_by_ref();
+    /// Takes the marks away of groups whose children were all taken in the pass in which they were woken.
+    fn unmark_empty_groups(&mut self) {
+        for word in 0..self.summary_words() {
+            let summary = self.summary(word);
+            let mut marked = summary.load(Ordering::Relaxed);
+            while marked != 0 {
+                let position = marked.trailing_zeros() as usize;
+                marked &= marked - 1;
+                let ready = &self.group(word * WIDTH + position).ready;
+                if ready.load(Ordering::Relaxed) == 0 {
+                    // First the mark, then another look: who set a bit before the mark is seen, who sets one now marks
+                    // again.
+                    summary.fetch_and(!bit(position), Ordering::AcqRel);
+                    if ready.load(Ordering::Acquire) != 0 {
+                        summary.fetch_or(bit(position), Ordering::AcqRel);
+                    }
+                }
+            }
         }
     }
 
@@ -217,18 +231,20 @@ impl WakerBlock {
         for word in 0..self.summary_words() {
             self.summary(word).fetch_or(low_bits(groups - word * WIDTH), Ordering::AcqRel);
         }
-        self.header().woken.store(true, Ordering::Release);
+        drop(self.header().parent.disarm());
     }
 
     /// A pass over the woken children. `None`: the gather was polled for another reason, no child was woken.
     pub(crate) fn woken(&self) -> Option<Woken> {
         let woken = Woken { words: 0, groups: Taken::none(), group: 0, members: Taken::none() };
-        self.header().woken.load(Ordering::Acquire).then_some(woken)
+        self.header().parent.is_woken().then_some(woken)
     }
 
     /// Calls `poll` with the waker of a child.
     pub(crate) fn with_waker<R>(&self, child: usize, poll: impl FnOnce(&Waker) -> R) -> R {
-        let group = group_of(self.header, child / WIDTH);
+        debug_assert!(child < self.children());
+        // SAFETY: WITHIN.
+        let group = unsafe { group_of(self.header, child / WIDTH) };
         let data = group.as_ptr().cast::<u8>().wrapping_add(child % WIDTH);
         // SAFETY: the vtable keeps the contract of a waker. The lent waker is not dropped, so it takes no reference, and
         // `self` keeps the block alive while it is lent (COUNTED).
@@ -274,9 +290,13 @@ impl WakerBlock {
         (0..self.header().groups()).map(|number| self.group(number).kept.get().count_ones() as usize).sum()
     }
 
+    /// The child has ended. If it was woken since its turn, that is forgotten.
     pub(crate) fn end(&mut self, child: usize) {
-        let live = &self.group(child / WIDTH).live;
+        let Group { live, ready, .. } = self.group(child / WIDTH);
         live.set(live.get() & !bit(child));
+        if ready.load(Ordering::Relaxed) & bit(child) != 0 {
+            ready.fetch_and(!bit(child), Ordering::AcqRel);
+        }
     }
 
     pub(crate) fn set_kept(&mut self, child: usize, is_kept: bool) {
@@ -288,7 +308,7 @@ impl WakerBlock {
 impl Drop for WakerBlock {
     fn drop(&mut self) {
         // Dropped here, and not with the last waker: the parent may be gone for long by then.
-        let parent = self.header().parent.take();
+        let parent = self.header().parent.disarm();
         // SAFETY: COUNTED, this is the owner's reference.
         unsafe { release(self.header) };
         drop(parent);
@@ -377,12 +397,18 @@ fn bit(child: usize) -> usize {
     1 << (child % WIDTH)
 }
 
-fn group_of(header: NonNull<Header>, number: usize) -> NonNull<Group> {
+/// # Safety
+///
+/// WITHIN: `header` points to one with the provenance of its allocation, which has such a group.
+unsafe fn group_of(header: NonNull<Header>, number: usize) -> NonNull<Group> {
     // SAFETY: WITHIN, the groups follow the header.
     unsafe { header.add(1).cast::<Group>().add(number) }
 }
 
-fn summary_of(header: NonNull<Header>, children: usize, word: usize) -> NonNull<AtomicUsize> {
+/// # Safety
+///
+/// WITHIN: as for [`group_of`]; it has so many children, and such a word.
+unsafe fn summary_of(header: NonNull<Header>, children: usize, word: usize) -> NonNull<AtomicUsize> {
     // SAFETY: WITHIN, the summary follows the groups.
     unsafe { group_of(header, 0).add(children.div_ceil(WIDTH)).cast::<AtomicUsize>().add(word) }
 }
@@ -465,23 +491,20 @@ unsafe fn wake(data: *const ()) {
 
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: COUNTED, by the waker that is woken.
-    let (header, group, position) = unsafe {
-        let Position { header, group, position } = Position::of(data);
-        (header.as_ref(), group.as_ref(), position)
-    };
-    if group.ready.fetch_or(bit(position), Ordering::AcqRel) != 0 {
+    let Position { header, group, position } = unsafe { Position::of(data) };
+    // SAFETY: as above.
+    let (Header { parent, children, .. }, group) = unsafe { (header.as_ref(), group.as_ref()) };
+    if group.ready.fetch_or(bit(position), Ordering::AcqRel) != 0 && parent.is_woken() {
         return;
     }
-    if header.groups() > 1 {
-        // SAFETY: COUNTED, WITHIN.
-        let summary = unsafe { summary_of(header.into(), header.children, group.number / WIDTH).as_ref() };
-        if summary.fetch_or(bit(group.number), Ordering::AcqRel) != 0 {
+    if *children > WIDTH {
+        // SAFETY: COUNTED, WITHIN: derived from the pointer, since the reference reaches over the header alone.
+        let summary = unsafe { summary_of(header, *children, group.number / WIDTH).as_ref() };
+        if summary.fetch_or(bit(group.number), Ordering::AcqRel) != 0 && parent.is_woken() {
             return;
         }
     }
-    if !header.woken.swap(true, Ordering::AcqRel) {
-        header.parent.wake();
-    }
+    parent.wake();
 }
 
 unsafe fn drop_waker(data: *const ()) {

@@ -75,9 +75,6 @@ where
     fn start(self: Pin<&mut Self>) {}
 
     #[inline]
-    fn register(self: Pin<&mut Self>, _: &Waker) {}
-
-    #[inline]
     fn rearm(self: Pin<&mut Self>, _: &Waker) {}
 
     #[inline]

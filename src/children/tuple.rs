@@ -85,9 +85,6 @@ macro_rules! tuples {
             fn start(self: Pin<&mut Self>) {}
 
             #[inline(always)]
-            fn register(self: Pin<&mut Self>, _: &Waker) {}
-
-            #[inline(always)]
             fn rearm(self: Pin<&mut Self>, _: &Waker) {}
 
             #[inline(always)]

@@ -195,12 +195,6 @@ where
         this.started = Some(Started { block, live: count, cells, stopped: None });
     }
 
-    fn register(self: Pin<&mut Self>, waker: &Waker) {
-        if let Some(started) = &self.started {
-            started.block.register(waker);
-        }
-    }
-
     fn rearm(self: Pin<&mut Self>, waker: &Waker) {
         if let Some(started) = &mut self.get_mut().started {
             started.block.rearm(waker);

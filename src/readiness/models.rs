@@ -24,7 +24,6 @@ fn waker_of(block: &WakerBlock, child: usize) -> Waker {
 
 /// A poll of the gather: the children that it would poll.
 fn poll(block: &mut WakerBlock, waker: &Waker) -> Vec<usize> {
-    block.register(waker);
     let mut polled = vec![];
     if let Some(mut woken) = block.woken() {
         while let Some(child) = woken.next(block) {
@@ -32,6 +31,8 @@ fn poll(block: &mut WakerBlock, waker: &Waker) -> Vec<usize> {
         }
     }
     block.rearm(waker);
+    // A poller that finds the parent being woken wakes itself; loom wants to know that it waits for another thread then.
+    thread::yield_now();
     polled
 }
 

@@ -1,0 +1,297 @@
+//! What wakers do to a gather of many: their own ones, and the parent's.
+
+#![cfg(feature = "alloc")]
+
+mod kit;
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+use gather::gather;
+use kit::{At, Wakes, World};
+
+const SIZES: [usize; 5] = [1, 2, 64, 65, 200];
+
+type Output = Result<usize, usize>;
+
+/// Children that keep their waker, and are pending until the gate of their index is opened.
+struct Children {
+    wakers: Arc<Mutex<Vec<Option<Waker>>>>,
+    polls: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Children {
+    fn new(count: usize) -> Self {
+        Children { wakers: Arc::new(Mutex::new(vec![None; count])), polls: Arc::default() }
+    }
+
+    fn make(&self) -> Vec<impl Future<Output = Output> + use<>> {
+        let count = self.wakers.lock().unwrap().len();
+        let child = |index| {
+            let (wakers, polls) = (self.wakers.clone(), self.polls.clone());
+            poll_fn(move |cx: &mut Context<'_>| {
+                polls.lock().unwrap().push(index);
+                wakers.lock().unwrap()[index] = Some(cx.waker().clone());
+                Poll::Pending
+            })
+        };
+        (0..count).map(child).collect()
+    }
+
+    fn waker(&self, index: usize) -> Waker {
+        self.wakers.lock().unwrap()[index].clone().unwrap()
+    }
+
+    fn polled(&self) -> Vec<usize> {
+        std::mem::take(&mut *self.polls.lock().unwrap())
+    }
+}
+
+/// Panics in the calls that are named, once each.
+struct Panics {
+    wake: AtomicUsize,
+    wakes: AtomicUsize,
+}
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        if self.wake.swap(0, Ordering::Relaxed) != 0 {
+            panic!("wake of the parent");
+        }
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_parent_that_panics_once_in_a_wake_loses_that_wake_and_no_more() {
+    for size in SIZES {
+        let _at = At(format!("{size} children"));
+        let children = Children::new(size);
+        let mut gather = Box::pin(gather(children.make()));
+        let parent = Arc::new(Panics { wake: AtomicUsize::new(1), wakes: AtomicUsize::new(0) });
+        let waker = Waker::from(parent.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(gather.as_mut().poll(&mut cx).is_pending());
+        children.polled();
+
+        let first = children.waker(0);
+        assert!(catch_unwind(AssertUnwindSafe(|| first.wake_by_ref())).is_err());
+        // The same child again, and another one: the parent is woken, and sees both.
+        for index in [0, size - 1] {
+            children.waker(index).wake();
+        }
+        assert_eq!(parent.wakes.swap(0, Ordering::Relaxed), 1);
+        assert!(gather.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(children.polled(), if size == 1 { vec![0] } else { vec![0, size - 1] });
+        children.waker(size - 1).wake();
+        assert_eq!(parent.wakes.load(Ordering::Relaxed), 1);
+        drop((gather, waker));
+        drop(first);
+        assert_eq!(Arc::strong_count(&parent), 1);
+    }
+}
+
+#[test]
+fn a_child_polled_in_the_pass_in_which_it_was_woken_wakes_nobody() {
+    for size in [2, 64, 65, 200] {
+        let _at = At(format!("{size} children"));
+        let world = World::new();
+        let waker_of_last: Arc<Mutex<Option<Waker>>> = Arc::default();
+        let child = |index| {
+            let waker_of_last = waker_of_last.clone();
+            let mut polls = 0;
+            poll_fn(move |cx: &mut Context<'_>| {
+                polls += 1;
+                match index {
+                    0 if polls == 1 => cx.waker().wake_by_ref(),
+                    // In its second poll the first one wakes the last.
+                    0 if polls == 2 => waker_of_last.lock().unwrap().as_ref().unwrap().wake_by_ref(),
+                    _ if index == size - 1 => *waker_of_last.lock().unwrap() = Some(cx.waker().clone()),
+                    _ => {}
+                }
+                Poll::<Output>::Pending
+            })
+        };
+        let mut gather = Box::pin(gather((0..size).map(child).collect::<Vec<_>>()));
+        assert!(world.poll(gather.as_mut()).is_pending());
+        assert_eq!(world.wakes.take(), 1);
+        assert!(world.poll(gather.as_mut()).is_pending());
+        assert_eq!(world.wakes.take(), 0);
+        // And it is found again when it is woken from outside.
+        waker_of_last.lock().unwrap().as_ref().unwrap().wake_by_ref();
+        assert_eq!(world.wakes.take(), 1);
+    }
+}
+
+#[test]
+fn a_child_that_wakes_itself_and_ends_wakes_nobody() {
+    for size in SIZES {
+        let _at = At(format!("{size} children"));
+        let world = World::new();
+        let child = |index: usize| {
+            poll_fn(move |cx: &mut Context<'_>| {
+                if index > 0 {
+                    return Poll::<Output>::Pending;
+                }
+                cx.waker().wake_by_ref();
+                Poll::Ready(Ok(0))
+            })
+        };
+        let children: Vec<_> = (0..size + 1).map(child).collect();
+        let mut gather = Box::pin(gather(children));
+        assert!(world.poll(gather.as_mut()).is_pending());
+        assert_eq!(world.wakes.take(), 0);
+    }
+}
+
+#[test]
+fn a_poll_for_another_reason_takes_the_new_waker_and_polls_no_child() {
+    for size in SIZES {
+        let _at = At(format!("{size} children"));
+        let children = Children::new(size);
+        let mut gather = Box::pin(gather(children.make()));
+        let (old, old_waker) = Wakes::new();
+        assert!(gather.as_mut().poll(&mut Context::from_waker(&old_waker)).is_pending());
+        children.polled();
+        drop(old_waker);
+        let (new, new_waker) = Wakes::new();
+        for _ in 0..3 {
+            assert!(gather.as_mut().poll(&mut Context::from_waker(&new_waker)).is_pending());
+        }
+        assert_eq!(Arc::strong_count(&old), 1, "the old one was given back");
+        assert_eq!(children.polled(), []);
+        children.waker(size - 1).wake();
+        assert_eq!((old.take(), new.take()), (0, 1));
+    }
+}
+
+/// A waker made by hand, whose clone and drop act.
+mod by_hand {
+    use std::cell::Cell;
+    use std::task::{RawWaker, RawWakerVTable, Waker};
+
+    thread_local! {
+        static ON_CLONE: Cell<Option<fn()>> = const { Cell::new(None) };
+        static ON_DROP: Cell<Option<fn()>> = const { Cell::new(None) };
+        static ALIVE: Cell<isize> = const { Cell::new(0) };
+    }
+
+    fn clone(_: *const ()) -> RawWaker {
+        if let Some(act) = ON_CLONE.take() {
+            act();
+        }
+        ALIVE.set(ALIVE.get() + 1);
+        RawWaker::new(std::ptr::null(), &VTABLE)
+    }
+
+    fn drop(_: *const ()) {
+        ALIVE.set(ALIVE.get() - 1);
+        if let Some(act) = ON_DROP.take() {
+            act();
+        }
+    }
+
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, drop, |_| (), drop);
+
+    pub fn waker() -> Waker {
+        ALIVE.set(ALIVE.get() + 1);
+        // SAFETY: the functions use no data, so they can do nothing wrong with it.
+        #[allow(unsafe_code, reason = "a waker made by hand")]
+        unsafe {
+            Waker::new(std::ptr::null(), &VTABLE)
+        }
+    }
+
+    pub fn on_clone(act: fn()) {
+        ON_CLONE.set(Some(act));
+    }
+
+    pub fn on_drop(act: fn()) {
+        ON_DROP.set(Some(act));
+    }
+
+    pub fn alive() -> isize {
+        ALIVE.get()
+    }
+}
+
+#[test]
+fn a_parent_whose_clone_panics_is_not_kept() {
+    let children = Children::new(3);
+    let mut gather = Box::pin(gather(children.make()));
+    let waker = by_hand::waker();
+    by_hand::on_clone(|| panic!("clone of the parent"));
+    let mut cx = Context::from_waker(&waker);
+    assert!(catch_unwind(AssertUnwindSafe(|| gather.as_mut().poll(&mut cx))).is_err());
+    let message = catch_unwind(AssertUnwindSafe(|| gather.as_mut().poll(&mut cx))).unwrap_err();
+    assert_eq!(*message.downcast::<&str>().unwrap(), "`Gather` polled after a panic");
+    drop(waker);
+    assert_eq!(by_hand::alive(), 0, "though the wakers of its children are");
+    children.waker(0).wake();
+}
+
+#[test]
+fn a_parent_whose_drop_panics_is_dropped_once() {
+    let children = Children::new(3);
+    let mut gather = Box::pin(gather(children.make()));
+    let waker = by_hand::waker();
+    assert!(gather.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    assert_eq!(by_hand::alive(), 1);
+    // Replaced by another one, which drops it.
+    by_hand::on_drop(|| panic!("drop of the parent"));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(catch_unwind(AssertUnwindSafe(|| gather.as_mut().poll(&mut cx))).is_err());
+    assert_eq!(by_hand::alive(), 0);
+    drop(gather);
+    children.waker(1).wake();
+    assert_eq!(by_hand::alive(), 0);
+}
+
+/// Polls the gather within its own wake, as a waker may that runs its task at once.
+#[test]
+fn a_parent_that_polls_at_once_when_it_is_woken_sees_the_child() {
+    struct AtOnce {
+        gather: Mutex<Option<Pin<Box<dyn Future<Output = Result<Vec<usize>, usize>> + Send>>>>,
+        polls: AtomicUsize,
+    }
+
+    impl AtOnce {
+        fn poll(self: &Arc<Self>) {
+            self.polls.fetch_add(1, Ordering::Relaxed);
+            let waker = Waker::from(self.clone());
+            // Taken out, so that a wake in its own poll finds nothing to poll.
+            let taken = self.gather.lock().unwrap().take();
+            if let Some(mut gather) = taken {
+                assert!(gather.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                *self.gather.lock().unwrap() = Some(gather);
+            }
+        }
+    }
+
+    impl Wake for AtOnce {
+        fn wake(self: Arc<Self>) {
+            self.poll();
+        }
+    }
+
+    for size in SIZES {
+        let children = Children::new(size);
+        let parent = Arc::new(AtOnce {
+            gather: Mutex::new(Some(Box::pin(gather(children.make())))),
+            polls: AtomicUsize::new(0),
+        });
+        parent.poll();
+        children.polled();
+        for index in [0, size / 2, size - 1] {
+            children.waker(index).wake();
+            assert_eq!(children.polled(), [index]);
+        }
+        assert_eq!(parent.polls.load(Ordering::Relaxed), 4);
+        *parent.gather.lock().unwrap() = None;
+    }
+}
