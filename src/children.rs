@@ -65,7 +65,10 @@ pub trait Children<P> {
     type Stop;
 
     /// Whether a child is left.
-    fn is_live(&self) -> bool;
+    ///
+    /// Through `Pin<&mut Self>`, as all that is asked of children in place: a shared reference would cover a child that
+    /// borrows from itself.
+    fn is_live(self: Pin<&mut Self>) -> bool;
 
     /// Called before the first visit.
     fn start(self: Pin<&mut Self>);

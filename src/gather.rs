@@ -415,7 +415,7 @@ where
     #[inline(always)]
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output<I, P, S>>> {
         let mut this = self;
-        if this.progress.phase != Phase::Draining {
+        if this.as_mut().project().progress.phase != Phase::Draining {
             match this.as_mut().run(cx) {
                 None => return Poll::Pending,
                 Some(Cause::Completed) => return Poll::Ready(this.resolve(Cause::Completed)),
@@ -425,7 +425,7 @@ where
         if this.as_mut().drain(cx).is_pending() {
             return Poll::Pending;
         }
-        let cause = this.progress.cause().expect("set before the drain");
+        let cause = this.as_mut().project().progress.cause().expect("set before the drain");
         Poll::Ready(this.resolve(cause))
     }
 
@@ -435,7 +435,7 @@ where
         let mut this = self.project();
         let is_first = matches!(this.progress.phase, Phase::Unpolled);
         if is_first {
-            if !this.children.is_live() {
+            if !this.children.as_mut().is_live() {
                 return Some(Cause::Completed);
             }
             if this.signal.as_mut().poll_fired(cx).is_ready() {
@@ -457,7 +457,7 @@ where
         if let Some(index) = run.stopped {
             return Some(P::cause(index));
         }
-        if !this.children.is_live() {
+        if !this.children.as_mut().is_live() {
             return Some(Cause::Completed);
         }
         if this.signal.poll_fired(cx).is_ready() {
@@ -476,10 +476,10 @@ where
         if !P::KEEPS_ALL {
             this.children.as_mut().discard_kept(cause.index());
         }
-        if this.children.is_live() {
+        if this.children.as_mut().is_live() {
             let _ = this.children.as_mut().visit(Span::From(0), &mut Cancel);
         }
-        if this.children.is_live() {
+        if this.children.as_mut().is_live() {
             this.children.wake_all();
             this.grace.begin();
         }
@@ -489,10 +489,10 @@ where
     #[inline(always)]
     fn drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if this.children.is_live() {
+        if this.children.as_mut().is_live() {
             let _ = this.children.as_mut().visit(Span::WokenBelow(usize::MAX), &mut Drain { cx });
         }
-        if this.children.is_live() {
+        if this.children.as_mut().is_live() {
             if this.grace.poll_over(cx).is_pending() {
                 this.children.rearm(cx.waker());
                 return Poll::Pending;
@@ -515,8 +515,8 @@ where
 
     /// Refuses what was polled to its end.
     #[inline(always)]
-    fn assert_pollable(&self) {
-        match self.progress.phase {
+    fn assert_pollable(self: Pin<&mut Self>) {
+        match self.project().progress.phase {
             Phase::Ended => panic!("`Gather` polled after completion"),
             Phase::Panicked => panic!("`Gather` polled after a panic"),
             Phase::Unpolled | Phase::Running | Phase::Draining => {}
@@ -525,8 +525,8 @@ where
 
     /// As [`Future::poll`], without an output where nothing can say that it was cancelled.
     #[inline(always)]
-    pub(crate) fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output<I, P, S>>> {
-        self.assert_pollable();
+    pub(crate) fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output<I, P, S>>> {
+        self.as_mut().assert_pollable();
         let mut guard = PoisonOnPanic::new(self);
         let polled = guard.future().step(cx);
         guard.disarm();
@@ -534,14 +534,14 @@ where
     }
 
     /// The cause, once there is one.
-    pub(crate) fn cause(&self) -> Option<Cause> {
-        self.progress.cause()
+    pub(crate) fn cause(self: Pin<&mut Self>) -> Option<Cause> {
+        self.project().progress.cause()
     }
 
     /// Begins the handshake, unless there is a cause already. Whether it did.
-    pub(crate) fn cancel(self: Pin<&mut Self>) -> bool {
-        self.assert_pollable();
-        let begins = matches!(self.progress.phase, Phase::Unpolled | Phase::Running);
+    pub(crate) fn cancel(mut self: Pin<&mut Self>) -> bool {
+        self.as_mut().assert_pollable();
+        let begins = matches!(self.as_mut().project().progress.phase, Phase::Unpolled | Phase::Running);
         if begins {
             let mut guard = PoisonOnPanic::new(self);
             guard.future().project().children.start();
@@ -553,8 +553,8 @@ where
 
     /// Gathers other children, in place, when the last ones are gone.
     pub(crate) fn renew(self: Pin<&mut Self>, children: I) {
-        debug_assert!(matches!(self.progress.phase, Phase::Ended));
         let mut this = self.project();
+        debug_assert!(matches!(this.progress.phase, Phase::Ended));
         this.children.set(children.into_children());
         this.progress.phase = Phase::Unpolled;
     }

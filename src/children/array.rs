@@ -67,8 +67,8 @@ where
     type Stop = P::Stop;
 
     #[inline]
-    fn is_live(&self) -> bool {
-        self.0.iter().any(Slot::is_live)
+    fn is_live(mut self: Pin<&mut Self>) -> bool {
+        (0..N).any(|index| self.as_mut().slot(index).is_live())
     }
 
     #[inline]

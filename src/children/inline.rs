@@ -23,14 +23,14 @@ pub enum Slot<C: Child> {
 
 impl<C: Child> Slot<C> {
     #[inline(always)]
-    pub(super) fn is_live(&self) -> bool {
-        matches!(self, Slot::Live(_))
+    pub(super) fn is_live(self: Pin<&mut Self>) -> bool {
+        matches!(self.project(), SlotProj::Live(_))
     }
 
     /// Drops an output.
     #[inline(always)]
     pub(super) fn discard_kept(mut self: Pin<&mut Self>) {
-        if !self.is_live() {
+        if !self.as_mut().is_live() {
             self.set(Slot::Empty);
         }
     }
@@ -75,8 +75,8 @@ pub(super) struct LiveSlot<'a, C: Child>(Pin<&'a mut Slot<C>>);
 
 impl<'a, C: Child> LiveSlot<'a, C> {
     #[inline(always)]
-    pub(super) fn new(slot: Pin<&'a mut Slot<C>>) -> Option<Self> {
-        slot.is_live().then_some(LiveSlot(slot))
+    pub(super) fn new(mut slot: Pin<&'a mut Slot<C>>) -> Option<Self> {
+        slot.as_mut().is_live().then_some(LiveSlot(slot))
     }
 }
 

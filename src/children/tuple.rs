@@ -77,8 +77,9 @@ macro_rules! tuples {
             type Stop = $Stop;
 
             #[inline(always)]
-            fn is_live(&self) -> bool {
-                false $(|| self.$child.is_live())*
+            fn is_live(self: Pin<&mut Self>) -> bool {
+                let mut this = self.project();
+                false $(|| this.$child.as_mut().is_live())*
             }
 
             #[inline(always)]

@@ -178,7 +178,7 @@ where
     type Kept = Vec<P::Kept>;
     type Stop = P::Stop;
 
-    fn is_live(&self) -> bool {
+    fn is_live(self: Pin<&mut Self>) -> bool {
         self.left() != 0
     }
 
