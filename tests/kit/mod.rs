@@ -292,31 +292,51 @@ pub enum Container {
 
 pub const CONTAINERS: [Container; 4] = [Container::Tuple, Container::Array, Container::Vec, Container::BoxedSlice];
 
-/// Gathers three children in a container that is chosen at run time, with settings.
+/// Gathers three children in a container that is chosen at run time, with settings; boxes the future that is made of it.
+macro_rules! future_in {
+    ($container:expr, $children:expr, |$gather:ident| $future:expr) => {
+        kit::in_container!($container, $children, |$gather| kit::boxed($future))
+    };
+}
+pub(crate) use future_in;
+
+/// As `future_in`, with its output as that over a `Vec`.
 macro_rules! gather_in {
-    ($container:expr, $children:expr, |$gather:ident| $set:expr) => {{
+    ($container:expr, $children:expr, |$gather:ident| $set:expr) => {
+        kit::in_container!($container, $children, |$gather| kit::any($set))
+    };
+}
+pub(crate) use gather_in;
+
+macro_rules! in_container {
+    ($container:expr, $children:expr, |$gather:ident| $boxed:expr) => {
         match $container {
             kit::Container::Tuple => {
                 let [a, b, c] = $children;
                 let $gather = gather::gather((a, b, c));
-                kit::any($set)
+                $boxed
             }
             kit::Container::Array => {
                 let $gather = gather::gather($children);
-                kit::any($set)
+                $boxed
             }
             kit::Container::Vec => {
                 let $gather = gather::gather(Vec::from($children));
-                kit::any($set)
+                $boxed
             }
             kit::Container::BoxedSlice => {
                 let $gather = gather::gather(Box::<[_]>::from($children));
-                kit::any($set)
+                $boxed
             }
         }
-    }};
+    };
 }
-pub(crate) use gather_in;
+pub(crate) use in_container;
+
+/// A box of one type for the futures of all containers.
+pub fn boxed<'a, F: Future + 'a>(future: F) -> Any<'a, F::Output> {
+    Box::pin(future)
+}
 
 /// Says where an assertion failed.
 pub struct At(pub String);
