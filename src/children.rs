@@ -35,7 +35,7 @@ use crate::policy::Judge;
 pub trait IntoChildren: Sized + sealed::Sealed {
     /// How they are held under a policy.
     #[doc(hidden)]
-    type Children<P>: fmt::Debug;
+    type Children<P>;
     /// Holds the index of any child.
     #[doc(hidden)]
     type Index: Index;
@@ -45,9 +45,12 @@ pub trait IntoChildren: Sized + sealed::Sealed {
     /// Children of which none is left.
     #[doc(hidden)]
     fn vacant<P>() -> Self::Children<P>;
-    /// How many there are, if they were never polled.
+    /// How many there are or were, of a generation that has not ended.
     #[doc(hidden)]
     fn count<P>(children: &Self::Children<P>) -> usize;
+    /// Whether the child of this index has not ended. For `Debug`, which has but a shared reference.
+    #[doc(hidden)]
+    fn is_live_at<P>(children: &Self::Children<P>, index: usize) -> bool;
     /// For children that were never polled.
     #[doc(hidden)]
     fn change_policy<Old, New>(children: Self::Children<Old>) -> Self::Children<New>;

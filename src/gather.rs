@@ -632,12 +632,62 @@ where
     }
 }
 
-impl<I: IntoChildren, P, G, S, L> fmt::Debug for Gather<I, P, G, S, L> {
+/// Says the phase, the cause once there is one, and the state of each child; of more than [`LISTED`] children the counts,
+/// and the indices of the first live ones: those who keep a drain from ending. Polls nobody.
+impl<I: IntoChildren, P, G, S, L: Concurrency> fmt::Debug for Gather<I, P, G, S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gather")
-            .field("phase", &self.progress.phase)
-            .field("children", &self.children)
-            .finish_non_exhaustive()
+        let mut gather = f.debug_struct("Gather");
+        gather.field("phase", &self.progress.phase);
+        if let Some(cause) = self.progress.cause() {
+            gather.field("cause", &cause);
+        }
+        gather.field("children", &States(self)).finish_non_exhaustive()
+    }
+}
+
+/// As many children are listed one by one.
+const LISTED: usize = 16;
+
+/// The states of a gather's children.
+struct States<'a, I: IntoChildren, P, G, S, L>(&'a Gather<I, P, G, S, L>);
+
+impl<I: IntoChildren, P, G, S, L: Concurrency> States<'_, I, P, G, S, L> {
+    fn is_live(&self, index: usize) -> bool {
+        I::is_live_at(&self.0.children, index)
+    }
+
+    fn of(&self, index: usize) -> &'static str {
+        match self.0.progress.phase {
+            _ if !self.is_live(index) => "ended",
+            Phase::Draining => "draining",
+            Phase::Running if index < self.0.concurrency.started() => "pending",
+            _ => "unstarted",
+        }
+    }
+}
+
+impl<I: IntoChildren, P, G, S, L: Concurrency> fmt::Debug for States<'_, I, P, G, S, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = 0..I::count(&self.0.children);
+        if all.len() <= LISTED {
+            f.write_str("[")?;
+            for index in all {
+                let comma = if index == 0 { "" } else { ", " };
+                write!(f, "{comma}{}", self.of(index))?;
+            }
+            return f.write_str("]");
+        }
+        f.write_str("{")?;
+        for name in ["unstarted", "pending", "draining", "ended"] {
+            let count = all.clone().filter(|index| self.of(*index) == name).count();
+            if count > 0 {
+                write!(f, "{name}: {count}, ")?;
+            }
+        }
+        f.write_str("live at: ")?;
+        let mut live = all.filter(|index| self.is_live(*index));
+        f.debug_list().entries(live.by_ref().take(LISTED)).finish()?;
+        f.write_str(if live.next().is_some() { " and others}" } else { "}" })
     }
 }
 

@@ -654,3 +654,34 @@ fn a_concurrency_of_zero_is_refused_at_the_call() {
     let message = panic_of(|| drop(gather([pending::<Output>()]).concurrency(0)));
     assert_eq!(message, "`Gather::concurrency` of 0 would never start a child");
 }
+
+#[test]
+fn debug_says_phase_cause_and_who_is_left() {
+    let world = World::new();
+    let (deaf, gate) = (pending::<Output>().on_cancel(|_| ()), Gate::<Output>::new());
+    let mut all = pin!(gather((ready(Ok::<_, &str>(1)), deaf, gate.clone().wait())));
+    assert_eq!(format!("{all:?}"), "Gather { phase: Unpolled, children: [unstarted, unstarted, unstarted], .. }");
+    assert!(world.poll(all.as_mut()).is_pending());
+    assert_eq!(format!("{all:?}"), "Gather { phase: Running, children: [ended, pending, pending], .. }");
+    gate.open(Err("failed"));
+    assert!(world.poll(all.as_mut()).is_pending());
+    let draining = "Gather { phase: Draining, cause: Failed(2), children: [ended, draining, ended], .. }";
+    assert_eq!(format!("{all:?}"), draining);
+
+    let children: Vec<_> = (0..100)
+        .map(|index| match index % 10 {
+            7 => LocalBoxChild::new(pending::<Output>().on_cancel(|_| ())),
+            _ => LocalBoxChild::new(pending::<Output>()),
+        })
+        .collect();
+    let signal = Gate::new();
+    let mut many = pin!(gather(children).concurrency(30).cancel_on(signal.clone().wait()));
+    assert!(world.poll(many.as_mut()).is_pending());
+    let running = "{unstarted: 70, pending: 30, \
+                   live at: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] and others}";
+    assert_eq!(format!("{many:?}"), format!("Gather {{ phase: Running, children: {running}, .. }}"));
+    signal.open(());
+    assert!(world.poll(many.as_mut()).is_pending());
+    let left = "{draining: 10, ended: 90, live at: [7, 17, 27, 37, 47, 57, 67, 77, 87, 97]}";
+    assert_eq!(format!("{many:?}"), format!("Gather {{ phase: Draining, cause: Cancelled, children: {left}, .. }}"));
+}

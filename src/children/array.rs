@@ -8,7 +8,6 @@
 #![allow(unsafe_code, reason = "pin projection to the elements of an array, which std does not offer")]
 
 use core::array;
-use core::fmt;
 use core::ops::ControlFlow;
 use core::pin::Pin;
 use core::task::Waker;
@@ -24,12 +23,6 @@ impl<C: Child, const N: usize> Slots<C, N> {
     fn slot(self: Pin<&mut Self>, index: usize) -> Pin<&mut Slot<C>> {
         // SAFETY: STRUCTURAL.
         unsafe { self.map_unchecked_mut(|slots| &mut slots.0[index]) }
-    }
-}
-
-impl<C: Child, const N: usize> fmt::Debug for Slots<C, N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.0).finish()
     }
 }
 
@@ -51,6 +44,10 @@ impl<C: Child, const N: usize> IntoChildren for [C; N] {
 
     fn count<P>(_: &Slots<C, N>) -> usize {
         N
+    }
+
+    fn is_live_at<P>(children: &Slots<C, N>, index: usize) -> bool {
+        matches!(children.0.get(index), Some(Slot::Live(_)))
     }
 
     fn change_policy<Old, New>(children: Slots<C, N>) -> Slots<C, N> {

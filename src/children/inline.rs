@@ -1,6 +1,5 @@
 //! The slot of a child that is held within the gather itself: in a tuple or an array.
 
-use core::fmt;
 use core::pin::Pin;
 
 use pin_project::pin_project;
@@ -56,17 +55,6 @@ impl<C: Child> Slot<C> {
             End::Done(output) => J::stop(output),
             _ => unreachable!("the child that stopped the gather left its output"),
         }
-    }
-}
-
-impl<C: Child> fmt::Debug for Slot<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Slot::Live(_) => "live",
-            Slot::Done(_) => "done",
-            Slot::Drained(_) => "drained",
-            Slot::Empty => "dropped",
-        })
     }
 }
 

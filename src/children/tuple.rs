@@ -1,7 +1,6 @@
 //! Tuples. The macro delegates to the slots; the arities are a table.
 
 use core::convert::Infallible;
-use core::fmt;
 use core::ops::ControlFlow;
 use core::pin::Pin;
 use core::task::Waker;
@@ -22,12 +21,6 @@ macro_rules! tuples {
             end: (),
         }
 
-        impl<$($C: Child),*> fmt::Debug for $Slots<$($C),*> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_list()$(.entry(&self.$child))*.finish()
-            }
-        }
-
         impl<$($C: Child),*> sealed::Sealed for ($($C,)*) {}
 
         impl<$($C: Child),*> IntoChildren for ($($C,)*) {
@@ -46,6 +39,14 @@ macro_rules! tuples {
 
             fn count<P>(_: &$Slots<$($C),*>) -> usize {
                 0 $(+ { let _: usize = $index; 1 })*
+            }
+
+            #[allow(unused_variables, reason = "for the tuple without children")]
+            fn is_live_at<P>(children: &$Slots<$($C),*>, index: usize) -> bool {
+                match index {
+                    $($index => matches!(children.$child, Slot::Live(_)),)*
+                    _ => false,
+                }
             }
 
             fn change_policy<Old, New>(children: $Slots<$($C),*>) -> $Slots<$($C),*> {

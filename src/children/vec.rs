@@ -15,7 +15,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{self, MaybeUninit};
 use core::ops::ControlFlow;
@@ -60,6 +59,20 @@ impl<C: Child, P> Buffer<C, P> {
         }
     }
 
+    fn count(&self) -> usize {
+        match &self.started {
+            Some(started) => started.block.children(),
+            None => self.children.len(),
+        }
+    }
+
+    fn is_live_at(&self, index: usize) -> bool {
+        match &self.started {
+            Some(started) => started.block.is_live(index),
+            None => index < self.children.len(),
+        }
+    }
+
     /// Drops the live children and the kept values in index order. A panic does not keep the rest from being dropped.
     fn drop_left(&mut self) {
         struct Rest<'a, C: Child, P>(&'a mut Buffer<C, P>);
@@ -98,12 +111,6 @@ impl<O> Started<O> {
 impl<C: Child, P> Drop for Buffer<C, P> {
     fn drop(&mut self) {
         self.drop_left();
-    }
-}
-
-impl<C: Child, P> fmt::Debug for Buffer<C, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffer").field("live", &self.left()).finish_non_exhaustive()
     }
 }
 
@@ -360,7 +367,11 @@ impl<C: Child> IntoChildren for Vec<C> {
     }
 
     fn count<P>(children: &Buffer<C, P>) -> usize {
-        children.left()
+        children.count()
+    }
+
+    fn is_live_at<P>(children: &Buffer<C, P>, index: usize) -> bool {
+        children.is_live_at(index)
     }
 
     fn change_policy<Old, New>(mut children: Buffer<C, Old>) -> Buffer<C, New> {
@@ -384,7 +395,11 @@ impl<C: Child> IntoChildren for Box<[C]> {
     }
 
     fn count<P>(children: &Buffer<C, P>) -> usize {
-        children.left()
+        children.count()
+    }
+
+    fn is_live_at<P>(children: &Buffer<C, P>, index: usize) -> bool {
+        children.is_live_at(index)
     }
 
     fn change_policy<Old, New>(children: Buffer<C, Old>) -> Buffer<C, New> {
