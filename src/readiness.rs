@@ -13,8 +13,8 @@
 //!
 //! *Waking* goes up, and stops at the first step that someone took before: set the child's bit in the group's `ready`
 //! word; if that was empty, set the group's mark in the summary (left out where there is one group); if that word was
-//! empty, wake the [`Parent`], if it is armed. *Polling* goes down: it takes the marks and the bits in index order. The
-//! parent is not armed while the gather is polled, so that nobody wakes it for what this poll may still see. At its end
+//! empty, leave a hint of it with the [`Parent`], and wake it, if it is armed. *Polling* goes down: it takes the marks
+//! and the bits in index order. The parent is not armed while the gather is polled, so that nobody wakes it for what this poll may still see. At its end
 //! [`rearm`](WakerBlock::rearm) arms it, and then looks once more for what came in between. A waker writes its bit or
 //! mark and then the parent's state, the poller the parent's state and then looks at the words; both write the state by
 //! a read-modify-write, so one of them sees the other, and no wake is lost.
@@ -35,8 +35,8 @@
 //!   out holds one, but for those that [`WakerBlock::with_waker`] lends, whose life its call encloses.
 //! - WITHIN: every pointer to the header, a group, a summary word or a child's position is derived from the allocation's
 //!   own pointer, and stays in its bounds.
-//! - OWNED: `live` and `kept` of a group are touched by the owner alone, through `&mut WakerBlock`, or read through
-//!   `&WakerBlock`.
+//! - OWNED: `live` and `kept` of a group are touched by the owner alone, through `&mut WakerBlock` or an [`OpenGroup`]
+//!   that borrows it, or read through `&WakerBlock`.
 
 #![allow(unsafe_code, reason = "one allocation that outlives its owner, and wakers that are positions in it")]
 
@@ -53,7 +53,7 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::task::{RawWaker, RawWakerVTable, Waker};
 
-use self::parent::Parent;
+use self::parent::{Hints, Parent};
 use crate::sync::{AtomicUsize, Ordering, WIDTH, alloc, dealloc, fence};
 
 /// More references than this are taken for a leak that is about to overflow.
@@ -88,6 +88,8 @@ const _: () = assert!(GROUP.is_power_of_two() && GROUP >= WIDTH && align_of::<He
 /// The owner's handle.
 pub(crate) struct WakerBlock {
     header: NonNull<Header>,
+    /// How many `live` bits are set in all groups that are not open.
+    live_count: usize,
 }
 
 // SAFETY: COUNTED and OWNED. What is shared is atomic, what is not is reached through the one owner.
@@ -135,7 +137,7 @@ impl WakerBlock {
             let to_alignment = first.addr().get().wrapping_neg() & (GROUP - 1);
             first.add(to_alignment).cast::<Header>().sub(1)
         };
-        let block = WakerBlock { header };
+        let block = WakerBlock { header, live_count: children };
         let header = Header { references: AtomicUsize::new(1), parent: Parent::new(), children, base };
         // SAFETY: WITHIN, and nobody else knows of the allocation yet. The sizes were added up in `layout`.
         unsafe {
@@ -186,16 +188,22 @@ impl WakerBlock {
     pub(crate) fn rearm(&mut self, waker: &Waker) {
         self.unmark_empty_groups();
         let parent = &self.header().parent;
-        if !parent.arm(waker) {
-            waker.wake_by_ref();
-        } else if self.any_ready() {
-            parent.wake();
+        match parent.arm(waker) {
+            Some(hints) => {
+                if let Some(hints) = self.any_ready(hints) {
+                    parent.wake(hints);
+                }
+            }
+            None => waker.wake_by_ref(),
         }
     }
 
     /// Takes the marks away of groups whose children were all taken in the pass in which they were woken.
     fn unmark_empty_groups(&mut self) {
-        for word in 0..self.summary_words() {
+        let Some(hints) = self.header().parent.woken() else { return };
+        let (mut from, words) = (0, self.summary_words());
+        while let Some(word) = hints.next(from, words) {
+            from = word + 1;
             let summary = self.summary(word);
             let mut marked = summary.load(Ordering::Relaxed);
             while marked != 0 {
@@ -214,101 +222,197 @@ impl WakerBlock {
         }
     }
 
-    fn any_ready(&self) -> bool {
-        match self.summary_words() {
-            0 => self.group(0).ready.load(Ordering::Acquire) != 0,
-            words => (0..words).any(|word| self.summary(word).load(Ordering::Acquire) != 0),
+    /// The hints of the words that are not empty, of those that were hinted at; if there is one.
+    fn any_ready(&self, hints: Hints) -> Option<Hints> {
+        let words = self.summary_words();
+        if words == 0 {
+            return (self.group(0).ready.load(Ordering::Acquire) != 0).then_some(Hints::NONE);
         }
+        let (mut from, mut found) = (0, Hints::NONE);
+        while let Some(word) = hints.next(from, words) {
+            from = word + 1;
+            if self.summary(word).load(Ordering::Acquire) != 0 {
+                found = found.and(Hints::of(word));
+            }
+        }
+        (!found.is_none()).then_some(found)
     }
 
     /// Counts every live child as woken.
     pub(crate) fn wake_all(&mut self) {
-        for number in 0..self.header().groups() {
+        let groups = self.groups();
+        for number in 0..groups {
             let group = self.group(number);
             group.ready.fetch_or(group.live.get(), Ordering::AcqRel);
         }
-        let groups = self.header().groups();
         for word in 0..self.summary_words() {
             self.summary(word).fetch_or(low_bits(groups - word * WIDTH), Ordering::AcqRel);
         }
-        drop(self.header().parent.disarm());
+        drop(self.header().parent.disarm(Hints::ALL));
     }
 
-    /// A pass over the woken children. `None`: the gather was polled for another reason, no child was woken.
+    /// A pass over the groups of the woken children. `None`: the gather was polled for another reason, no child was woken.
     pub(crate) fn woken(&self) -> Option<Woken> {
-        let woken = Woken { words: 0, groups: Taken::none(), group: 0, members: Taken::none() };
-        self.header().parent.is_woken().then_some(woken)
+        self.header().parent.woken().map(|_| Woken { next_word: 0, marks: Taken::none() })
     }
 
-    /// Calls `poll` with the waker of a child.
-    pub(crate) fn with_waker<R>(&self, child: usize, poll: impl FnOnce(&Waker) -> R) -> R {
-        debug_assert!(child < self.children());
+    /// The number of the group of a child.
+    pub(crate) fn group_of(&self, child: usize) -> usize {
+        child / WIDTH
+    }
+
+    pub(crate) fn groups(&self) -> usize {
+        self.header().groups()
+    }
+
+    /// How many children have not ended.
+    pub(crate) fn live_count(&self) -> usize {
+        self.live_count
+    }
+
+    /// The children of a group, to be visited.
+    #[inline]
+    pub(crate) fn open(&mut self, number: usize) -> OpenGroup<'_> {
+        let Group { live, kept, .. } = self.group(number);
+        let (live, kept) = (live.get(), kept.get());
         // SAFETY: WITHIN.
-        let group = unsafe { group_of(self.header, child / WIDTH) };
-        let data = group.as_ptr().cast::<u8>().wrapping_add(child % WIDTH);
-        // SAFETY: the vtable keeps the contract of a waker. The lent waker is not dropped, so it takes no reference, and
-        // `self` keeps the block alive while it is lent (COUNTED).
-        let waker = ManuallyDrop::new(unsafe { Waker::new(data.cast(), &VTABLE) });
-        poll(&waker)
-    }
-
-    /// A live child at or above this index.
-    pub(crate) fn next_live(&self, from: usize) -> Option<usize> {
-        self.next_bit(from, |group| group.live.get())
-    }
-
-    /// A child at or above this index that is live, or of which something is kept.
-    pub(crate) fn next_left(&self, from: usize) -> Option<usize> {
-        self.next_bit(from, |group| group.live.get() | group.kept.get())
-    }
-
-    fn next_bit(&self, from: usize, bits: impl Fn(&Group) -> usize) -> Option<usize> {
-        if from >= self.children() {
-            return None;
-        }
-        let first = from / WIDTH;
-        let mut mask = usize::MAX << (from % WIDTH);
-        for number in first..self.header().groups() {
-            let found = bits(self.group(number)) & mask;
-            if found != 0 {
-                return Some(number * WIDTH + found.trailing_zeros() as usize);
-            }
-            mask = usize::MAX;
-        }
-        None
+        let group = unsafe { group_of(self.header, number) };
+        OpenGroup { group, first: number * WIDTH, live, kept, live_count: &mut self.live_count }
     }
 
     pub(crate) fn is_live(&self, child: usize) -> bool {
-        self.group(child / WIDTH).live.get() & bit(child) != 0
-    }
-
-    pub(crate) fn is_kept(&self, child: usize) -> bool {
-        self.group(child / WIDTH).kept.get() & bit(child) != 0
+        child < self.children() && self.group(child / WIDTH).live.get() & bit(child) != 0
     }
 
     pub(crate) fn kept_count(&self) -> usize {
-        (0..self.header().groups()).map(|number| self.group(number).kept.get().count_ones() as usize).sum()
+        (0..self.groups()).map(|number| self.group(number).kept.get().count_ones() as usize).sum()
+    }
+}
+
+/// A group whose children are visited. What is written down of them is held here, where the compiler can keep it in
+/// registers, and is written back at the end, also if that is a panic.
+pub(crate) struct OpenGroup<'a> {
+    group: NonNull<Group>,
+    /// The index of its first child.
+    first: usize,
+    live: usize,
+    kept: usize,
+    live_count: &'a mut usize,
+}
+
+impl OpenGroup<'_> {
+    #[inline]
+    fn group(&self) -> &Group {
+        // SAFETY: COUNTED, WITHIN: it was made of the block that it borrows from.
+        unsafe { self.group.as_ref() }
     }
 
-    /// The child has ended. If it was woken since its turn, that is forgotten.
-    pub(crate) fn end(&mut self, child: usize) {
-        let Group { live, ready, .. } = self.group(child / WIDTH);
-        live.set(live.get() & !bit(child));
-        if ready.load(Ordering::Relaxed) & bit(child) != 0 {
-            ready.fetch_and(!bit(child), Ordering::AcqRel);
+    #[inline]
+    pub(crate) fn index(&self, position: usize) -> usize {
+        self.first + position
+    }
+
+    /// The positions from this index on of those who are live now.
+    #[inline]
+    pub(crate) fn live(&self, from: usize) -> Positions {
+        Positions(self.live & self.mask(from))
+    }
+
+    /// The positions of those who are live, or of which something is kept, now.
+    #[inline]
+    pub(crate) fn left(&self) -> Positions {
+        Positions(self.live | self.kept)
+    }
+
+    fn mask(&self, from: usize) -> usize {
+        match from.saturating_sub(self.first) {
+            skipped if skipped < WIDTH => usize::MAX << skipped,
+            _ => 0,
         }
     }
 
-    pub(crate) fn set_kept(&mut self, child: usize, is_kept: bool) {
-        let kept = &self.group(child / WIDTH).kept;
-        kept.set(if is_kept { kept.get() | bit(child) } else { kept.get() & !bit(child) });
+    #[inline]
+    pub(crate) fn is_live(&self, position: usize) -> bool {
+        self.live & bit(position) != 0
+    }
+
+    #[inline]
+    pub(crate) fn is_kept(&self, position: usize) -> bool {
+        self.kept & bit(position) != 0
+    }
+
+    #[inline]
+    pub(crate) fn set_kept(&mut self, position: usize, is_kept: bool) {
+        self.kept = if is_kept { self.kept | bit(position) } else { self.kept & !bit(position) };
+    }
+
+    /// The child has ended. If it was woken since its turn, that is forgotten.
+    #[inline]
+    pub(crate) fn end(&mut self, position: usize) {
+        self.live &= !bit(position);
+        let ready = &self.group().ready;
+        if ready.load(Ordering::Relaxed) & bit(position) != 0 {
+            ready.fetch_and(!bit(position), Ordering::AcqRel);
+        }
+    }
+
+    /// The woken ones, taken one by one: in index order, also those that are woken meanwhile ahead of the last one.
+    #[inline]
+    pub(crate) fn woken(&self) -> Taken {
+        Taken::all(&self.group().ready)
+    }
+
+    #[inline]
+    pub(crate) fn next_woken(&self, woken: &mut Taken) -> Option<usize> {
+        loop {
+            let position = woken.next(&self.group().ready)?;
+            if self.is_live(position) {
+                return Some(position);
+            }
+        }
+    }
+
+    /// Calls `poll` with the waker of a child.
+    #[inline]
+    pub(crate) fn with_waker<R>(&self, position: usize, poll: impl FnOnce(&Waker) -> R) -> R {
+        debug_assert!(position < WIDTH);
+        let data = self.group.as_ptr().cast::<u8>().wrapping_add(position);
+        // SAFETY: the vtable keeps the contract of a waker. The lent waker is not dropped, so it takes no reference, and
+        // the block, which is borrowed, lives while it is lent (COUNTED).
+        let waker = ManuallyDrop::new(unsafe { Waker::new(data.cast(), &VTABLE) });
+        poll(&waker)
+    }
+}
+
+impl Drop for OpenGroup<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let Group { live, kept, .. } = self.group();
+        let ended = live.get().count_ones() - self.live.count_ones();
+        live.set(self.live);
+        kept.set(self.kept);
+        *self.live_count -= ended as usize;
+    }
+}
+
+/// Positions in a group, in order.
+pub(crate) struct Positions(usize);
+
+impl Iterator for Positions {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let position = self.0.trailing_zeros();
+        self.0 &= self.0.wrapping_sub(1);
+        (position < usize::BITS).then_some(position as usize)
     }
 }
 
 impl Drop for WakerBlock {
     fn drop(&mut self) {
         // Dropped here, and not with the last waker: the parent may be gone for long by then.
-        let parent = self.header().parent.disarm();
+        let parent = self.header().parent.disarm(Hints::NONE);
         // SAFETY: COUNTED, this is the owner's reference.
         unsafe { release(self.header) };
         drop(parent);
@@ -316,7 +420,7 @@ impl Drop for WakerBlock {
 }
 
 /// The bits that were taken from a word, and how far they have been handed out.
-struct Taken {
+pub(crate) struct Taken {
     bits: usize,
     /// The positions whose turn is not over.
     ahead: usize,
@@ -327,12 +431,14 @@ impl Taken {
         Taken { bits: 0, ahead: 0 }
     }
 
+    #[inline]
     fn all(word: &AtomicUsize) -> Self {
         let is_empty = word.load(Ordering::Relaxed) == 0;
         Taken { bits: if is_empty { 0 } else { word.swap(0, Ordering::AcqRel) }, ahead: usize::MAX }
     }
 
     /// The next position, of those taken or set since in `word` ahead of the last one.
+    #[inline]
     fn next(&mut self, word: &AtomicUsize) -> Option<usize> {
         if word.load(Ordering::Relaxed) & self.ahead != 0 {
             self.bits |= word.fetch_and(!self.ahead, Ordering::AcqRel) & self.ahead;
@@ -347,48 +453,31 @@ impl Taken {
     }
 }
 
-/// A pass over the woken children. It does not borrow the block, which is written to in between.
+/// A pass over the groups of the woken children. It does not borrow the block, which is written to in between.
 pub(crate) struct Woken {
-    /// The number of summary words that were taken; with one group, of groups.
-    words: usize,
-    groups: Taken,
-    group: usize,
-    members: Taken,
+    /// The words before this one were taken.
+    next_word: usize,
+    /// Of the word before `next_word`.
+    marks: Taken,
 }
 
 impl Woken {
-    /// The next live child that was woken: in index order, also one that is woken meanwhile ahead of the last one.
-    pub(crate) fn next(&mut self, block: &WakerBlock) -> Option<usize> {
-        loop {
-            let group = block.group(self.group);
-            if let Some(position) = self.members.next(&group.ready) {
-                if group.live.get() & bit(position) != 0 {
-                    return Some(self.group * WIDTH + position);
-                }
-            } else {
-                self.group = self.next_group(block)?;
-                self.members = Taken::all(&block.group(self.group).ready);
-            }
-        }
-    }
-
-    fn next_group(&mut self, block: &WakerBlock) -> Option<usize> {
+    /// The next group in which a child was woken, also one that is marked meanwhile ahead of the last one.
+    pub(crate) fn next_group(&mut self, block: &WakerBlock) -> Option<usize> {
         let words = block.summary_words();
         if words == 0 {
-            self.words += 1;
-            return (self.words == 1).then_some(0);
+            self.next_word += 1;
+            return (self.next_word == 1).then_some(0);
         }
         loop {
-            if let Some(word) = self.words.checked_sub(1) {
-                if let Some(position) = self.groups.next(block.summary(word)) {
+            if let Some(word) = self.next_word.checked_sub(1) {
+                if let Some(position) = self.marks.next(block.summary(word)) {
                     return Some(word * WIDTH + position);
                 }
             }
-            if self.words >= words {
-                return None;
-            }
-            self.groups = Taken::all(block.summary(self.words));
-            self.words += 1;
+            let word = block.header().parent.woken()?.next(self.next_word, words)?;
+            self.marks = Taken::all(block.summary(word));
+            self.next_word = word + 1;
         }
     }
 }
@@ -494,17 +583,20 @@ unsafe fn wake_by_ref(data: *const ()) {
     let Position { header, group, position } = unsafe { Position::of(data) };
     // SAFETY: as above.
     let (Header { parent, children, .. }, group) = unsafe { (header.as_ref(), group.as_ref()) };
-    if group.ready.fetch_or(bit(position), Ordering::AcqRel) != 0 && parent.is_woken() {
+    if group.ready.fetch_or(bit(position), Ordering::AcqRel) != 0 && parent.woken().is_some() {
         return;
     }
+    let mut hints = Hints::NONE;
     if *children > WIDTH {
+        let word = group.number / WIDTH;
+        hints = Hints::of(word);
         // SAFETY: COUNTED, WITHIN: derived from the pointer, since the reference reaches over the header alone.
-        let summary = unsafe { summary_of(header, *children, group.number / WIDTH).as_ref() };
-        if summary.fetch_or(bit(group.number), Ordering::AcqRel) != 0 && parent.is_woken() {
+        let summary = unsafe { summary_of(header, *children, word).as_ref() };
+        if summary.fetch_or(bit(group.number), Ordering::AcqRel) != 0 && parent.woken().is_some() {
             return;
         }
     }
-    parent.wake();
+    parent.wake(hints);
 }
 
 unsafe fn drop_waker(data: *const ()) {

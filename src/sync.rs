@@ -3,7 +3,7 @@
 #[cfg(not(all(test, gather_loom)))]
 mod imp {
     pub(crate) use alloc::alloc::{alloc, dealloc};
-    pub(crate) use core::sync::atomic::{AtomicUsize, Ordering, fence};
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
     /// How many children share a group: the bits of a word.
     pub(crate) const WIDTH: usize = usize::BITS as usize;
@@ -26,7 +26,7 @@ mod imp {
 mod imp {
     pub(crate) use loom::alloc::{alloc, dealloc};
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
     /// Few, so that a model has several groups and several summary words.
     pub(crate) const WIDTH: usize = 2;

@@ -5,7 +5,7 @@
 //!
 //! - IN-PLACE: from the start on the caller's buffer is neither moved, grown, nor touched by its own `Vec`, whose length
 //!   is zero; a child in it is there exactly while its `live` bit is set, and is dropped where it is. Before the start
-//!   no child was pinned.
+//!   no child was pinned. It is held as a `Vec`, never as a `Box`, so that moving the handle says nothing of its content.
 //! - KEPT: a cell holds a value exactly while its `kept` bit is set. A bit is set after the value was written, and unset
 //!   before it is dropped or taken.
 //! - ONE-TYPE: the cells of a `Buffer<C, P>` were made for `<P as Judge<C::Output>>::Kept`, and hold nothing else. `P`
@@ -26,7 +26,7 @@ use super::{Children, IntoChildren, Place, Span, Visitor, sealed};
 use crate::child::Child;
 use crate::outcome::End;
 use crate::policy::{Judge, Policy};
-use crate::readiness::WakerBlock;
+use crate::readiness::{OpenGroup, WakerBlock};
 
 /// The children of a `Vec` or a boxed slice.
 pub struct Buffer<C: Child, P> {
@@ -39,7 +39,6 @@ pub struct Buffer<C: Child, P> {
 /// What the children need once they are polled.
 struct Started<O> {
     block: WakerBlock,
-    live: usize,
     cells: Cells<O>,
     stopped: Option<O>,
 }
@@ -54,7 +53,7 @@ impl<C: Child, P> Buffer<C, P> {
 
     fn left(&self) -> usize {
         match &self.started {
-            Some(started) => started.live,
+            Some(started) => started.block.live_count(),
             None => self.children.len(),
         }
     }
@@ -84,15 +83,17 @@ impl<C: Child, P> Buffer<C, P> {
         }
 
         let rest = Rest(self);
-        if let Some(started) = &mut rest.0.started {
-            let mut from = 0;
-            while let Some(index) = started.block.next_left(from) {
-                if started.block.is_live(index) {
-                    LiveChild::<C, P>::new(&mut rest.0.children, started, index).end_child();
-                } else {
-                    started.drop_kept(index);
+        let Buffer { children, started, .. } = &mut *rest.0;
+        if let Some(started) = started {
+            for number in 0..started.block.groups() {
+                let mut group = started.open::<C, P>(children, number);
+                for position in group.open.left() {
+                    if group.open.is_live(position) {
+                        group.child(position).end_child();
+                    } else {
+                        group.drop_kept(position);
+                    }
                 }
-                from = index + 1;
             }
         }
         mem::forget(rest);
@@ -100,11 +101,38 @@ impl<C: Child, P> Buffer<C, P> {
 }
 
 impl<O> Started<O> {
-    fn drop_kept(&mut self, index: usize) {
-        debug_assert!(self.block.is_kept(index));
-        self.block.set_kept(index, false);
+    #[inline]
+    fn open<'a, C: Child<Output = O>, P>(&'a mut self, children: &'a mut Vec<C>, number: usize) -> Group<'a, C, P> {
+        let Started { block, cells, stopped } = self;
+        Group { children: children.as_mut_ptr(), open: block.open(number), cells, stopped, policy: PhantomData }
+    }
+}
+
+/// A group of children that is visited.
+struct Group<'a, C: Child, P> {
+    /// The start of the buffer.
+    children: *mut C,
+    open: OpenGroup<'a>,
+    cells: &'a mut Cells<C::Output>,
+    stopped: &'a mut Option<C::Output>,
+    policy: PhantomData<P>,
+}
+
+impl<'a, C: Child, P> Group<'a, C, P> {
+    /// The child is live.
+    #[inline]
+    fn child<'b>(&'b mut self, position: usize) -> LiveChild<'a, 'b, C, P> {
+        assert!(self.open.is_live(position));
+        // SAFETY: IN-PLACE, a live child lies in the buffer, whose pointer is not null.
+        let child = unsafe { NonNull::new_unchecked(self.children.add(self.open.index(position))) };
+        LiveChild { child, position, group: self }
+    }
+
+    fn drop_kept(&mut self, position: usize) {
+        assert!(self.open.is_kept(position));
+        self.open.set_kept(position, false);
         // SAFETY: KEPT, its bit was set.
-        unsafe { self.cells.drop_value(index) };
+        unsafe { self.cells.drop_value(self.open.index(position)) };
     }
 }
 
@@ -115,31 +143,22 @@ impl<C: Child, P> Drop for Buffer<C, P> {
 }
 
 /// A live child in the buffer.
-struct LiveChild<'a, C: Child, P> {
+struct LiveChild<'a, 'b, C: Child, P> {
     child: NonNull<C>,
-    started: &'a mut Started<C::Output>,
-    index: usize,
-    policy: PhantomData<P>,
+    position: usize,
+    group: &'b mut Group<'a, C, P>,
 }
 
-impl<'a, C: Child, P> LiveChild<'a, C, P> {
-    fn new(children: &'a mut Vec<C>, started: &'a mut Started<C::Output>, index: usize) -> Self {
-        assert!(started.block.is_live(index));
-        let first = children.as_mut_ptr();
-        // SAFETY: IN-PLACE, the index is that of a live child, which lies in the buffer; a `Vec`'s pointer is not null.
-        let child = unsafe { NonNull::new_unchecked(first.add(index)) };
-        LiveChild { child, started, index, policy: PhantomData }
-    }
-
+impl<C: Child, P> LiveChild<'_, '_, C, P> {
+    #[inline]
     fn end_child(&mut self) {
-        self.started.block.end(self.index);
-        self.started.live -= 1;
-        // SAFETY: IN-PLACE. `new` saw its bit set, and each caller does this once, with nothing after it.
+        self.group.open.end(self.position);
+        // SAFETY: IN-PLACE. Its bit was set, and each caller does this once, with nothing after it.
         unsafe { self.child.drop_in_place() };
     }
 }
 
-impl<C, P> Place<P> for LiveChild<'_, C, P>
+impl<C, P> Place<P> for LiveChild<'_, '_, C, P>
 where
     C: Child,
     P: Policy + Judge<C::Output>,
@@ -149,29 +168,35 @@ where
     type Judge = P;
     const KEEPS_ALL: bool = P::KEEPS_ALL;
 
+    #[inline]
     fn child(&mut self) -> Pin<&mut C> {
         // SAFETY: IN-PLACE, the child is there and stays where it is.
         unsafe { Pin::new_unchecked(self.child.as_mut()) }
     }
 
+    #[inline]
     fn poll_with<R>(&mut self, _: &mut Context<'_>, poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> R) -> R {
-        // SAFETY: as in `child`; written out because the block is borrowed beside it.
+        // SAFETY: as in `child`; written out because the group is borrowed beside it.
         let child = unsafe { Pin::new_unchecked(self.child.as_mut()) };
-        self.started.block.with_waker(self.index, |waker| poll(child, &mut Context::from_waker(waker)))
+        self.group.open.with_waker(self.position, |waker| poll(child, &mut Context::from_waker(waker)))
     }
 
+    #[inline]
     fn keep(mut self, end: End<C::Output>) {
         self.end_child();
+        let Group { open, cells, .. } = self.group;
         // SAFETY: ONE-TYPE; the child was live until now, so its cell is empty (KEPT).
-        unsafe { self.started.cells.write::<P::Kept>(self.index, P::keep(end)) };
-        self.started.block.set_kept(self.index, true);
+        unsafe { cells.write::<P::Kept>(open.index(self.position), P::keep(end)) };
+        open.set_kept(self.position, true);
     }
 
+    #[inline]
     fn stop(mut self, output: C::Output) {
         self.end_child();
-        self.started.stopped = Some(output);
+        *self.group.stopped = Some(output);
     }
 
+    #[inline]
     fn discard(mut self) {
         self.end_child();
     }
@@ -197,9 +222,10 @@ where
         }
         let block = WakerBlock::new(count);
         let cells = Cells::new::<P::Kept>(count);
-        // SAFETY: the length shrinks. From here on the `live` bits, all set, own the children (IN-PLACE).
+        // SAFETY: the length shrinks. From here on the `live` bits, all set, own the children (IN-PLACE); nothing panics
+        // before they do.
         unsafe { this.children.set_len(0) };
-        this.started = Some(Started { block, live: count, cells, stopped: None });
+        this.started = Some(Started { block, cells, stopped: None });
     }
 
     fn rearm(self: Pin<&mut Self>, waker: &Waker) {
@@ -214,21 +240,28 @@ where
         }
     }
 
+    #[inline]
     fn visit<V: Visitor<P>>(self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()> {
         let Buffer { children, started, .. } = self.get_mut();
         let Some(started) = started else { return ControlFlow::Continue(()) };
         match span {
             // Only a child that was started has a waker, so all that were woken lie below the bound.
             Span::WokenBelow(_) => {
-                let Some(mut woken) = started.block.woken() else { return ControlFlow::Continue(()) };
-                while let Some(index) = woken.next(&started.block) {
-                    visitor.visit(index, LiveChild::<C, P>::new(children, started, index))?;
+                let Some(mut groups) = started.block.woken() else { return ControlFlow::Continue(()) };
+                while let Some(number) = groups.next_group(&started.block) {
+                    let mut group = started.open::<C, P>(children, number);
+                    let mut woken = group.open.woken();
+                    while let Some(position) = group.open.next_woken(&mut woken) {
+                        visitor.visit(group.open.index(position), group.child(position))?;
+                    }
                 }
             }
-            Span::From(mut from) => {
-                while let Some(index) = started.block.next_live(from) {
-                    visitor.visit(index, LiveChild::<C, P>::new(children, started, index))?;
-                    from = index + 1;
+            Span::From(from) => {
+                for number in started.block.group_of(from)..started.block.groups() {
+                    let mut group = started.open::<C, P>(children, number);
+                    for position in group.open.live(from) {
+                        visitor.visit(group.open.index(position), group.child(position))?;
+                    }
                 }
             }
         }
@@ -236,13 +269,15 @@ where
     }
 
     fn discard_kept(self: Pin<&mut Self>, _: Option<usize>) {
-        let Some(started) = &mut self.get_mut().started else { return };
-        let mut from = 0;
-        while let Some(index) = started.block.next_left(from) {
-            if started.block.is_kept(index) {
-                started.drop_kept(index);
+        let Buffer { children, started, .. } = self.get_mut();
+        let Some(started) = started else { return };
+        for number in 0..started.block.groups() {
+            let mut group = started.open::<C, P>(children, number);
+            for position in group.open.left() {
+                if group.open.is_kept(position) {
+                    group.drop_kept(position);
+                }
             }
-            from = index + 1;
         }
     }
 

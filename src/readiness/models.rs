@@ -16,18 +16,24 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::WakerBlock;
+use super::parent::{Hints, Parent};
+use crate::sync::WIDTH;
 
 /// As a child would: a waker of its own.
-fn waker_of(block: &WakerBlock, child: usize) -> Waker {
-    block.with_waker(child, Waker::clone)
+fn waker_of(block: &mut WakerBlock, child: usize) -> Waker {
+    block.open(child / WIDTH).with_waker(child % WIDTH, Waker::clone)
 }
 
 /// A poll of the gather: the children that it would poll.
 fn poll(block: &mut WakerBlock, waker: &Waker) -> Vec<usize> {
     let mut polled = vec![];
-    if let Some(mut woken) = block.woken() {
-        while let Some(child) = woken.next(block) {
-            polled.push(child);
+    if let Some(mut groups) = block.woken() {
+        while let Some(number) = groups.next_group(block) {
+            let group = block.open(number);
+            let mut woken = group.woken();
+            while let Some(position) = group.next_woken(&mut woken) {
+                polled.push(group.index(position));
+            }
         }
     }
     block.rearm(waker);
@@ -67,7 +73,7 @@ fn two_wakers_against_the_poller() {
     for (children, woken) in [(2, [0, 1]), (3, [0, 2]), (5, [1, 4])] {
         model(&format!("two wakers against the poller, {children} children"), move || {
             let mut block = WakerBlock::new(children);
-            let wakers = woken.map(|child| waker_of(&block, child));
+            let wakers = woken.map(|child| waker_of(&mut block, child));
             let threads = wakers.map(|waker| thread::spawn(move || waker.wake()));
             poll_until(&mut block, &woken);
             for thread in threads {
@@ -82,7 +88,7 @@ fn two_wakers_against_the_poller() {
 fn a_wake_after_the_turn_is_not_lost() {
     model("a wake after the turn", || {
         let mut block = WakerBlock::new(3);
-        let waker = waker_of(&block, 2);
+        let waker = waker_of(&mut block, 2);
         let wakes = loom::sync::Arc::new(AtomicUsize::new(0));
         let thread = thread::spawn({
             let wakes = wakes.clone();
@@ -112,7 +118,7 @@ fn a_wake_after_the_turn_is_not_lost() {
 fn wake_against_drop_of_the_gather() {
     model("wake against drop of the gather", || {
         let mut block = WakerBlock::new(3);
-        let wakers = [waker_of(&block, 0), waker_of(&block, 2)];
+        let wakers = [waker_of(&mut block, 0), waker_of(&mut block, 2)];
         let parent = Arc::new(Counted::default());
         assert_eq!(poll(&mut block, &parent.clone().into()), []);
         let threads = wakers.map(|waker| thread::spawn(move || waker.wake()));
@@ -129,7 +135,7 @@ fn wake_against_drop_of_the_gather() {
 fn wake_against_completion_of_the_child() {
     model("wake against completion of the child", || {
         let mut block = WakerBlock::new(2);
-        let (ending, other) = (waker_of(&block, 0), waker_of(&block, 1));
+        let (ending, other) = (waker_of(&mut block, 0), waker_of(&mut block, 1));
         let thread = thread::spawn(move || {
             ending.wake_by_ref();
             other.wake();
@@ -139,7 +145,7 @@ fn wake_against_completion_of_the_child() {
             let polled = poll(&mut block, cx.waker());
             if polled.contains(&0) {
                 assert!(block.is_live(0));
-                block.end(0);
+                block.open(0).end(0);
             }
             if polled.contains(&1) { Poll::Ready(()) } else { Poll::Pending }
         }));
@@ -151,8 +157,8 @@ fn wake_against_completion_of_the_child() {
 #[test]
 fn clone_and_drop_against_the_last_reference() {
     model("clone and drop against the last reference", || {
-        let block = WakerBlock::new(1);
-        let waker = waker_of(&block, 0);
+        let mut block = WakerBlock::new(1);
+        let waker = waker_of(&mut block, 0);
         let thread = thread::spawn({
             let waker = waker.clone();
             move || drop(waker.clone())
@@ -184,7 +190,7 @@ impl Wake for Counted {
 fn parent_waker_replaced_while_being_woken() {
     model("parent waker replaced while being woken", || {
         let mut block = WakerBlock::new(3);
-        let waker = waker_of(&block, 1);
+        let waker = waker_of(&mut block, 1);
         let [old, new] = [(); 2].map(|()| Arc::new(Counted::default()));
         assert_eq!(poll(&mut block, &old.clone().into()), []);
         let thread = thread::spawn(move || waker.wake());
@@ -197,12 +203,58 @@ fn parent_waker_replaced_while_being_woken() {
     });
 }
 
+/// A parent that panicked in a wake is put back: it loses that wake, and no more, whatever the poller does meanwhile. The
+/// model puts it back by hand, since loom's threads cannot panic, and has one word for the block.
+#[test]
+fn a_parent_that_is_put_back_loses_no_later_wake() {
+    struct Shared {
+        parent: Parent,
+        ready: AtomicUsize,
+    }
+
+    // SAFETY: a `Parent` is shared in the block's header too; OCCUPIED says how.
+    unsafe impl Send for Shared {}
+    // SAFETY: as above.
+    unsafe impl Sync for Shared {}
+
+    fn poll(shared: &Shared, waker: &Waker) -> usize {
+        let polled = shared.parent.woken().map_or(0, |_| shared.ready.swap(0, Ordering::AcqRel));
+        match shared.parent.arm(waker) {
+            Some(_) if shared.ready.load(Ordering::Acquire) != 0 => shared.parent.wake(Hints::NONE),
+            Some(_) => {}
+            None => waker.wake_by_ref(),
+        }
+        polled
+    }
+
+    model("a parent that is put back", || {
+        let shared = Arc::new(Shared { parent: Parent::new(), ready: AtomicUsize::new(0) });
+        let parent = Arc::new(Counted::default());
+        let waker = Waker::from(parent.clone());
+        poll(&shared, &waker);
+        let thread = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                shared.ready.fetch_or(1, Ordering::AcqRel);
+                if let Some(waker) = shared.parent.disarm(Hints::NONE) {
+                    shared.parent.put_back(waker);
+                }
+                shared.ready.fetch_or(2, Ordering::AcqRel);
+                shared.parent.wake(Hints::NONE);
+            }
+        });
+        let polled = poll(&shared, &waker);
+        thread.join().unwrap();
+        assert!(polled & 2 != 0 || parent.0.load(Ordering::Acquire) > 0);
+    });
+}
+
 /// One wake of the parent for any number of children woken between two polls.
 #[test]
 fn one_wake_of_the_parent_between_two_polls() {
     model("one wake of the parent", || {
         let mut block = WakerBlock::new(3);
-        let wakers = [waker_of(&block, 0), waker_of(&block, 2)];
+        let wakers = [waker_of(&mut block, 0), waker_of(&mut block, 2)];
         let parent = Arc::new(Counted::default());
         assert_eq!(poll(&mut block, &parent.clone().into()), []);
         let threads = wakers.map(|waker| thread::spawn(move || waker.wake()));

@@ -1,101 +1,149 @@
-//! The waker of the parent, and whether it is to be woken.
+//! The waker of the parent, whether it is to be woken, and where the children are that woke it.
 //!
-//! | state | meaning | who may touch the slot | what it holds |
-//! |---|---|---|---|
-//! | [`ARMED`] | the next child that is woken wakes the parent | nobody | its waker |
-//! | [`WOKEN`] `\|` [`FREE`] | it was woken, or is being polled | nobody | nothing |
-//! | [`WOKEN`] | as above, and somebody moves a waker into the slot or out of it | the mover | either |
+//! The state has a bit [`WOKEN`], and above it hints, of the words that are worth a look:
 //!
-//! A state becomes `WOKEN` alone, which is the claim of the slot, in one step out of each of the others; who makes that
-//! step is the mover, and ends its claim with another one. Nobody waits for a claim: a child that finds one has nothing
-//! to do, since the parent was woken; the poller, which fails to arm then, has itself polled again. Wakers are cloned,
-//! woken and dropped outside of a claim, so foreign code finds no half-written state.
+//! - *armed*, without `WOKEN`: the next child that is woken wakes the parent. The slot holds its waker. Who sets `WOKEN`
+//!   then, and nobody else, takes the waker out, and says so by unsetting `is_occupied`.
+//! - *woken*, with `WOKEN`: it was woken, or is being polled. Nobody else wakes it. Who finds the slot not occupied may
+//!   occupy it, put a waker in, and arm.
+//!
+//! Nobody waits: a child that finds `WOKEN` set adds its hint, and has nothing more to do; the poller, if it finds the
+//! slot occupied by who takes the waker out, has itself polled again. Wakers are cloned, woken and dropped when nothing
+//! is half done, so foreign code may do what it likes.
 //!
 //! Invariant of this module's `unsafe`:
 //!
-//! - CLAIMED: the slot is touched by the mover alone, between its claim and the end of it. Each claim acquires what the
-//!   end of the last one released.
+//! - OCCUPIED: the slot is touched by one at a time: by who has set `is_occupied`, until it unsets `WOKEN`; after that by
+//!   who sets `WOKEN`, until it unsets `is_occupied`. Each step acquires what the one before it released.
 
 use core::task::Waker;
 
-use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering, UnsafeCell};
 
-const ARMED: usize = 0;
-/// Set by the first child that is woken since it was armed. Forbids the others to wake the parent.
+/// Forbids to wake the parent. Set by the first child that is woken since it was armed, and while it is polled.
 const WOKEN: usize = 1;
-/// Set only together with `WOKEN`: nobody has claimed the slot. Unset, it forbids to claim it.
-const FREE: usize = 2;
+
+/// How many hints there are.
+const HINTS: usize = usize::BITS as usize - 1;
 
 pub(crate) struct Parent {
     state: AtomicUsize,
+    /// Forbids to put a waker into the slot. Set while one is in it, or on its way in or out.
+    is_occupied: AtomicBool,
     slot: UnsafeCell<Option<Waker>>,
+}
+
+/// Words that may not be empty; one hint stands for all words that are congruent.
+#[derive(Clone, Copy)]
+pub(crate) struct Hints(usize);
+
+impl Hints {
+    pub(crate) const NONE: Hints = Hints(0);
+    pub(crate) const ALL: Hints = Hints(!WOKEN);
+
+    pub(crate) fn of(word: usize) -> Self {
+        Hints(2 << (word % HINTS))
+    }
+
+    pub(crate) fn and(self, other: Hints) -> Self {
+        Hints(self.0 | other.0)
+    }
+
+    pub(crate) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The next hinted word from this one on, of so many.
+    #[inline]
+    pub(crate) fn next(self, mut from: usize, words: usize) -> Option<usize> {
+        while from < words {
+            let position = from % HINTS;
+            let ahead = (self.0 >> 1) >> position;
+            let step = ahead.trailing_zeros() as usize;
+            if step == 0 {
+                return Some(from);
+            }
+            from += step.min(HINTS - position);
+        }
+        None
+    }
 }
 
 impl Parent {
     /// Being polled.
     pub(crate) fn new() -> Self {
-        Parent { state: AtomicUsize::new(WOKEN | FREE), slot: UnsafeCell::new(None) }
+        Parent { state: AtomicUsize::new(WOKEN), is_occupied: AtomicBool::new(false), slot: UnsafeCell::new(None) }
     }
 
-    /// Whether it was woken, or is being polled. If it was woken, what came before that is seen.
-    pub(crate) fn is_woken(&self) -> bool {
-        self.state.load(Ordering::Acquire) != ARMED
+    /// `None`: it is armed. Else it was woken, or is being polled, and what came before each hint is seen.
+    #[inline]
+    pub(crate) fn woken(&self) -> Option<Hints> {
+        let state = self.state.load(Ordering::Acquire);
+        (state & WOKEN != 0).then_some(Hints(state & !WOKEN))
     }
 
-    /// Has the next [`wake`](Self::wake) wake this waker. False if somebody was at the slot: the parent is being woken.
-    pub(crate) fn arm(&self, waker: &Waker) -> bool {
-        match self.disarm() {
-            Some(same) if same.will_wake(waker) => self.put(same),
-            _ => self.put(waker.clone()),
-        }
+    /// Has the next [`wake`](Self::wake) wake this waker, and takes the hints. `None`: somebody is at the slot, since the
+    /// parent is being woken.
+    pub(crate) fn arm(&self, waker: &Waker) -> Option<Hints> {
+        let waker = match self.woken().is_none().then(|| self.disarm(Hints::NONE)).flatten() {
+            Some(same) if same.will_wake(waker) => same,
+            _ => waker.clone(),
+        };
+        self.put(waker).then(|| Hints(self.state.swap(0, Ordering::AcqRel) & !WOKEN))
     }
 
     /// Wakes it, if it is armed.
     ///
     /// If the waker panics, it is armed again, unless the poller was faster: this wake is lost, the next one is not.
-    pub(crate) fn wake(&self) {
+    pub(crate) fn wake(&self, hints: Hints) {
         struct PutBack<'a>(&'a Parent, Option<Waker>);
 
         impl Drop for PutBack<'_> {
             fn drop(&mut self) {
                 if let Some(waker) = self.1.take() {
-                    self.0.put(waker);
+                    self.0.put_back(waker);
                 }
             }
         }
 
-        let mut woken = PutBack(self, self.disarm());
+        let mut woken = PutBack(self, self.disarm(hints));
         if let Some(waker) = &woken.1 {
             waker.wake_by_ref();
             drop(woken.1.take());
         }
     }
 
+    /// Arms it again with the waker that [`disarm`](Self::disarm) gave out, unless the poller was faster.
+    pub(crate) fn put_back(&self, waker: Waker) {
+        if self.put(waker) {
+            // The hints stay: the words that they stand for are not empty.
+            self.state.fetch_and(!WOKEN, Ordering::AcqRel);
+        }
+    }
+
     /// Takes the waker, if it is armed. From now on it counts as woken.
-    pub(crate) fn disarm(&self) -> Option<Waker> {
+    pub(crate) fn disarm(&self, hints: Hints) -> Option<Waker> {
         // Always a write, also where it changes nothing: of this and the poller's arming, one sees the other.
-        if self.state.fetch_or(WOKEN, Ordering::AcqRel) != ARMED {
+        if self.state.fetch_or(WOKEN | hints.0, Ordering::AcqRel) & WOKEN != 0 {
             return None;
         }
         let waker = self.slot.with_mut(|slot| {
-            // SAFETY: CLAIMED, by the step from `ARMED` to `WOKEN`.
+            // SAFETY: OCCUPIED, by having set `WOKEN`.
             unsafe { (*slot).take() }
         });
-        self.state.fetch_or(FREE, Ordering::AcqRel);
+        self.is_occupied.store(false, Ordering::Release);
         waker
     }
 
-    /// Arms it, if nobody is at the slot.
+    /// Puts it into the slot, unless that is occupied. The caller then unsets `WOKEN`.
     fn put(&self, waker: Waker) -> bool {
-        let claim = self.state.compare_exchange(WOKEN | FREE, WOKEN, Ordering::AcqRel, Ordering::Relaxed);
-        if claim.is_err() {
+        if self.is_occupied.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return false;
         }
         self.slot.with_mut(|slot| {
-            // SAFETY: CLAIMED, by the step from `WOKEN | FREE` to `WOKEN`. The slot is empty, so nothing is dropped.
+            // SAFETY: OCCUPIED, by having set `is_occupied`. The slot is empty, so nothing is dropped.
             unsafe { *slot = Some(waker) };
         });
-        self.state.swap(ARMED, Ordering::AcqRel);
         true
     }
 }

@@ -4,17 +4,24 @@ use core::task::Waker;
 use std::vec;
 use std::vec::Vec;
 
+use super::parent::Hints;
 use super::{GROUP, WakerBlock, layout};
 use crate::sync::WIDTH;
 
-fn waker_of(block: &WakerBlock, child: usize) -> Waker {
-    block.with_waker(child, Waker::clone)
+fn waker_of(block: &mut WakerBlock, child: usize) -> Waker {
+    block.open(child / WIDTH).with_waker(child % WIDTH, Waker::clone)
 }
 
-fn woken(block: &WakerBlock) -> Vec<usize> {
+fn woken(block: &mut WakerBlock) -> Vec<usize> {
     let mut polled = vec![];
-    if let Some(mut pass) = block.woken() {
-        polled.extend(core::iter::from_fn(|| pass.next(block)));
+    if let Some(mut groups) = block.woken() {
+        while let Some(number) = groups.next_group(block) {
+            let group = block.open(number);
+            let mut woken = group.woken();
+            while let Some(position) = group.next_woken(&mut woken) {
+                polled.push(group.index(position));
+            }
+        }
     }
     polled
 }
@@ -22,13 +29,13 @@ fn woken(block: &WakerBlock) -> Vec<usize> {
 #[test]
 fn each_child_has_a_waker_of_its_own() {
     for children in [1, 2, WIDTH - 1, WIDTH, WIDTH + 1, WIDTH * WIDTH + 1] {
-        let block = WakerBlock::new(children);
-        let wakers: Vec<_> = (0..children).map(|child| waker_of(&block, child)).collect();
+        let mut block = WakerBlock::new(children);
+        let wakers: Vec<_> = (0..children).map(|child| waker_of(&mut block, child)).collect();
         for (child, waker) in wakers.iter().enumerate() {
-            assert!(waker.will_wake(&waker_of(&block, child)));
+            assert!(waker.will_wake(&waker_of(&mut block, child)));
             assert!(child == 0 || !waker.will_wake(&wakers[child - 1]));
             waker.wake_by_ref();
-            assert_eq!(woken(&block), [child]);
+            assert_eq!(woken(&mut block), [child]);
         }
     }
 }
@@ -53,30 +60,52 @@ fn woken_once_a_child_is_taken_once() {
     let mut block = WakerBlock::new(3 * WIDTH);
     let picked = [0, WIDTH - 1, WIDTH, 3 * WIDTH - 1];
     for child in picked.iter().rev() {
-        waker_of(&block, *child).wake_by_ref();
-        waker_of(&block, *child).wake();
+        waker_of(&mut block, *child).wake_by_ref();
+        waker_of(&mut block, *child).wake();
     }
-    assert_eq!(woken(&block), picked);
-    assert_eq!(woken(&block), []);
+    assert_eq!(woken(&mut block), picked);
+    assert_eq!(woken(&mut block), []);
     block.wake_all();
-    block.end(1);
-    assert_eq!(woken(&block).len(), 3 * WIDTH - 1);
+    block.open(0).end(1);
+    assert_eq!(woken(&mut block).len(), 3 * WIDTH - 1);
 }
 
 #[test]
-fn the_live_and_the_kept_are_found_in_index_order() {
+fn what_is_written_of_a_group_stays_when_it_is_closed() {
     let children = 2 * WIDTH + 3;
     let mut block = WakerBlock::new(children);
-    assert_eq!(block.next_live(0), Some(0));
-    assert_eq!(block.next_live(children - 1), Some(children - 1));
-    assert_eq!(block.next_live(children), None);
-    for child in 0..children - 1 {
-        block.end(child);
+    assert_eq!(block.live_count(), children);
+    {
+        let mut group = block.open(2);
+        assert_eq!(group.live(0).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(group.live(2 * WIDTH + 1).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(group.live(3 * WIDTH).collect::<Vec<_>>(), []);
+        group.end(0);
+        group.end(2);
+        group.set_kept(2, true);
+        assert_eq!(group.left().collect::<Vec<_>>(), [1, 2]);
     }
-    assert_eq!(block.next_live(0), Some(children - 1));
-    block.set_kept(WIDTH, true);
-    assert_eq!((block.next_left(0), block.next_left(WIDTH + 1)), (Some(WIDTH), Some(children - 1)));
-    assert_eq!((block.kept_count(), block.is_kept(WIDTH), block.is_live(WIDTH)), (1, true, false));
-    block.set_kept(WIDTH, false);
+    assert_eq!((block.live_count(), block.kept_count()), (children - 2, 1));
+    assert!(block.is_live(2 * WIDTH + 1) && !block.is_live(2 * WIDTH) && !block.is_live(children));
+    block.open(2).set_kept(2, false);
     assert_eq!(block.kept_count(), 0);
+}
+
+#[test]
+fn a_hint_finds_its_word_and_those_congruent_to_it() {
+    let words = 3 * WIDTH;
+    let period = WIDTH - 1;
+    for word in 0..words {
+        let hints = Hints::of(word);
+        let mut found = vec![];
+        let mut from = 0;
+        while let Some(next) = hints.next(from, words) {
+            found.push(next);
+            from = next + 1;
+        }
+        let congruent: Vec<_> = (0..words).filter(|other| other % period == word % period).collect();
+        assert_eq!(found, congruent);
+    }
+    assert_eq!((0..words).find(|word| Hints::ALL.next(*word, words) != Some(*word)), None);
+    assert_eq!(Hints::NONE.next(0, words), None);
 }
