@@ -5,7 +5,9 @@
 
 use std::hint::black_box;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures::TryStreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -196,10 +198,29 @@ pub fn yielding(count: usize, polls: u32) -> Vec<Yields> {
 #[inline(always)]
 pub fn run<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    let mut cx = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
+    WAKER.with(|waker| {
+        let mut cx = Context::from_waker(waker);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return output;
+            }
         }
+    })
+}
+
+thread_local! {
+    /// As an executor's: counts its references, and notes with one atomic write that its task is to be polled.
+    pub static WAKER: Waker = Waker::from(Arc::new(Scheduled(AtomicBool::new(false))));
+}
+
+pub struct Scheduled(AtomicBool);
+
+impl Wake for Scheduled {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.swap(true, Ordering::AcqRel);
     }
 }

@@ -346,14 +346,10 @@ impl OpenGroup<'_> {
         self.kept = if is_kept { self.kept | bit(position) } else { self.kept & !bit(position) };
     }
 
-    /// The child has ended. If it was woken since its turn, that is forgotten.
+    /// The child has ended.
     #[inline]
     pub(crate) fn end(&mut self, position: usize) {
         self.live &= !bit(position);
-        let ready = &self.group().ready;
-        if ready.load(Ordering::Relaxed) & bit(position) != 0 {
-            ready.fetch_and(!bit(position), Ordering::AcqRel);
-        }
     }
 
     /// The woken ones, taken one by one: in index order, also those that are woken meanwhile ahead of the last one.
@@ -387,11 +383,15 @@ impl OpenGroup<'_> {
 impl Drop for OpenGroup<'_> {
     #[inline]
     fn drop(&mut self) {
-        let Group { live, kept, .. } = self.group();
-        let ended = live.get().count_ones() - self.live.count_ones();
+        let Group { live, kept, ready, .. } = self.group();
+        let ended = live.get() & !self.live;
         live.set(self.live);
         kept.set(self.kept);
-        *self.live_count -= ended as usize;
+        // Who has ended is polled no more: a wake of it is nothing to be polled for.
+        if ready.load(Ordering::Relaxed) & ended != 0 {
+            ready.fetch_and(!ended, Ordering::AcqRel);
+        }
+        *self.live_count -= ended.count_ones() as usize;
     }
 }
 

@@ -127,9 +127,7 @@ fn a_race_of_nobody_is_refused_at_the_call() {
         || drop(gather(Vec::<std::future::Ready<u8>>::new()).race()),
         || drop(gather(Vec::<std::future::Ready<Output>>::new()).report().race()),
         || drop(gather([(); 0].map(|()| ready(1))).race()),
-        || {
-            let _ = gather(()).race();
-        },
+        || drop(gather(()).race()),
     ] {
         let message = catch_unwind(race).unwrap_err();
         assert_eq!(*message.downcast::<&str>().unwrap(), "`Gather::race` of no children has no winner");

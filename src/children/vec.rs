@@ -119,10 +119,11 @@ struct Group<'a, C: Child, P> {
 }
 
 impl<'a, C: Child, P> Group<'a, C, P> {
-    /// The child is live.
+    /// The child is live: so are the positions that `live` and `next_woken` of an open group give out, until they end; and
+    /// a visit ends no other child than its own.
     #[inline]
     fn child<'b>(&'b mut self, position: usize) -> LiveChild<'a, 'b, C, P> {
-        assert!(self.open.is_live(position));
+        debug_assert!(self.open.is_live(position));
         // SAFETY: IN-PLACE, a live child lies in the buffer, whose pointer is not null.
         let child = unsafe { NonNull::new_unchecked(self.children.add(self.open.index(position))) };
         LiveChild { child, position, group: self }
