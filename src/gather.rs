@@ -632,7 +632,7 @@ where
     }
 }
 
-/// Says the phase, the cause once there is one, and the state of each child; of more than [`LISTED`] children the counts,
+/// Says the phase, the cause once there is one, and the state of each child; of more than 16 children the counts,
 /// and the indices of the first live ones: those who keep a drain from ending. Polls nobody.
 impl<I: IntoChildren, P, G, S, L: Concurrency> fmt::Debug for Gather<I, P, G, S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,19 +12,20 @@
 //! address, and from the group's number the header.
 //!
 //! *Waking* goes up, and stops at the first step that someone took before: set the child's bit in the group's `ready`
-//! word; if that was empty, set the group's mark in the summary (left out where there is one group); if that word was
-//! empty, leave a hint of it with the [`Parent`], and wake it, if it is armed. *Polling* goes down: it takes the marks
-//! and the bits in index order. The parent is not armed while the gather is polled, so that nobody wakes it for what this poll may still see. At its end
-//! [`rearm`](WakerBlock::rearm) arms it, and then looks once more for what came in between. A waker writes its bit or
-//! mark and then the parent's state, the poller the parent's state and then looks at the words; both write the state by
-//! a read-modify-write, so one of them sees the other, and no wake is lost.
+//! word; if that was empty, hint at the group in the state of the [`Parent`], and wake it, if it is armed. Where there are
+//! more groups than hints, a summary lies between: set the group's mark in it, and if that word was empty, hint at the
+//! word. *Polling* goes down: it takes the bits of what was hinted at, in index order. The parent is not armed while the
+//! gather is polled, so that nobody wakes it for what this poll may still see. At its end [`rearm`](WakerBlock::rearm)
+//! arms it, and then looks once more for what came in between. A waker writes its bit or mark and then the parent's
+//! state, the poller the parent's state and then looks at the words; both write the state by a read-modify-write, so one
+//! of them sees the other, and no wake is lost.
 //!
-//! Who finds a word empty marks it above. So a word that is not empty is marked, or its mark is on its way, or the poll
-//! is about to look at it:
+//! Who finds a word empty marks or hints at it above. So a word that is not empty is marked, or its mark is on its way,
+//! or the poll is about to look at it:
 //!
 //! - a waker that returns early has found the word not empty;
 //! - a poll takes the mark of a word away before it takes from the word, and what it leaves there, because its turn in
-//!   this pass is over, is marked or seen by `rearm`.
+//!   this pass is over, is marked again or seen by `rearm`; hints stay until `rearm` takes them all, and looks at each.
 //!
 //! A parent that panicked when it was woken is armed again while words are not empty. So a waker returns early only if
 //! the parent is not armed.
@@ -54,7 +55,7 @@ use core::ptr::NonNull;
 use core::task::{RawWaker, RawWakerVTable, Waker};
 
 use self::parent::{Hints, Parent};
-use crate::sync::{AtomicUsize, Ordering, WIDTH, alloc, dealloc, fence};
+use crate::sync::{AtomicUsize, HINTS, Ordering, WIDTH, alloc, dealloc};
 
 /// More references than this are taken for a leak that is about to overflow.
 const MAX_REFERENCES: usize = isize::MAX as usize;
@@ -109,9 +110,9 @@ fn layout(children: usize) -> Option<Layout> {
     Layout::from_size_align(size, align).ok()
 }
 
-/// One group needs no summary: `woken` is its summary.
+/// None where there is a hint for each group.
 fn summary_words(groups: usize) -> usize {
-    if groups == 1 { 0 } else { groups.div_ceil(WIDTH) }
+    if groups <= HINTS { 0 } else { groups.div_ceil(WIDTH) }
 }
 
 /// The bits of the first `count` positions.
@@ -222,17 +223,16 @@ impl WakerBlock {
         }
     }
 
-    /// The hints of the words that are not empty, of those that were hinted at; if there is one.
+    /// The words that were hinted at and are not empty, if there is one.
     fn any_ready(&self, hints: Hints) -> Option<Hints> {
-        let words = self.summary_words();
-        if words == 0 {
-            return (self.group(0).ready.load(Ordering::Acquire) != 0).then_some(Hints::NONE);
-        }
+        let summary_words = self.summary_words();
+        let words = if summary_words == 0 { self.groups() } else { summary_words };
         let (mut from, mut found) = (0, Hints::NONE);
-        while let Some(word) = hints.next(from, words) {
-            from = word + 1;
-            if self.summary(word).load(Ordering::Acquire) != 0 {
-                found = found.and(Hints::of(word));
+        while let Some(number) = hints.next(from, words) {
+            from = number + 1;
+            let word = if summary_words == 0 { &self.group(number).ready } else { self.summary(number) };
+            if word.load(Ordering::Acquire) != 0 {
+                found = found.and(Hints::of(number));
             }
         }
         (!found.is_none()).then_some(found)
@@ -253,7 +253,7 @@ impl WakerBlock {
 
     /// A pass over the groups of the woken children. `None`: the gather was polled for another reason, no child was woken.
     pub(crate) fn woken(&self) -> Option<Woken> {
-        self.header().parent.woken().map(|_| Woken { next_word: 0, marks: Taken::none() })
+        self.header().parent.woken().map(|_| Woken { next: 0, marks: Taken::none() })
     }
 
     /// The number of the group of a child.
@@ -455,29 +455,32 @@ impl Taken {
 
 /// A pass over the groups of the woken children. It does not borrow the block, which is written to in between.
 pub(crate) struct Woken {
-    /// The words before this one were taken.
-    next_word: usize,
-    /// Of the word before `next_word`.
+    /// The summary words before this one were taken; where there is no summary, the groups before this one.
+    next: usize,
+    /// Of the last summary word.
     marks: Taken,
 }
 
 impl Woken {
     /// The next group in which a child was woken, also one that is marked meanwhile ahead of the last one.
+    #[inline]
     pub(crate) fn next_group(&mut self, block: &WakerBlock) -> Option<usize> {
+        let hints = || block.header().parent.woken();
         let words = block.summary_words();
         if words == 0 {
-            self.next_word += 1;
-            return (self.next_word == 1).then_some(0);
+            let number = hints()?.next(self.next, block.groups())?;
+            self.next = number + 1;
+            return Some(number);
         }
         loop {
-            if let Some(word) = self.next_word.checked_sub(1) {
+            if let Some(word) = self.next.checked_sub(1) {
                 if let Some(position) = self.marks.next(block.summary(word)) {
                     return Some(word * WIDTH + position);
                 }
             }
-            let word = block.header().parent.woken()?.next(self.next_word, words)?;
+            let word = hints()?.next(self.next, words)?;
             self.marks = Taken::all(block.summary(word));
-            self.next_word = word + 1;
+            self.next = word + 1;
         }
     }
 }
@@ -513,8 +516,9 @@ unsafe fn release(header: NonNull<Header>) {
     if references.fetch_sub(1, Ordering::Release) != 1 {
         return;
     }
-    // What others did with the block happened before it is freed.
-    fence(Ordering::Acquire);
+    // What others did with the block happened before it is freed. A load, where a fence would do: ThreadSanitizer
+    // understands loads.
+    references.load(Ordering::Acquire);
     let (base, children) = (*base, *children);
     let layout = layout(children).expect("the same as when it was allocated");
     // SAFETY: COUNTED, this was the last reference. The pointer and the layout are those of the allocation.
@@ -586,17 +590,16 @@ unsafe fn wake_by_ref(data: *const ()) {
     if group.ready.fetch_or(bit(position), Ordering::AcqRel) != 0 && parent.woken().is_some() {
         return;
     }
-    let mut hints = Hints::NONE;
-    if *children > WIDTH {
-        let word = group.number / WIDTH;
-        hints = Hints::of(word);
+    let mut hint = group.number;
+    if *children > HINTS * WIDTH {
+        hint = group.number / WIDTH;
         // SAFETY: COUNTED, WITHIN: derived from the pointer, since the reference reaches over the header alone.
-        let summary = unsafe { summary_of(header, *children, word).as_ref() };
+        let summary = unsafe { summary_of(header, *children, hint).as_ref() };
         if summary.fetch_or(bit(group.number), Ordering::AcqRel) != 0 && parent.woken().is_some() {
             return;
         }
     }
-    parent.wake(hints);
+    parent.wake(Hints::of(hint));
 }
 
 unsafe fn drop_waker(data: *const ()) {

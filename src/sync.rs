@@ -3,10 +3,13 @@
 #[cfg(not(all(test, gather_loom)))]
 mod imp {
     pub(crate) use alloc::alloc::{alloc, dealloc};
-    pub(crate) use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     /// How many children share a group: the bits of a word.
     pub(crate) const WIDTH: usize = usize::BITS as usize;
+
+    /// How many hints the parent's state holds.
+    pub(crate) const HINTS: usize = usize::BITS as usize - 1;
 
     /// With loom's interface.
     pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
@@ -26,10 +29,11 @@ mod imp {
 mod imp {
     pub(crate) use loom::alloc::{alloc, dealloc};
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     /// Few, so that a model has several groups and several summary words.
     pub(crate) const WIDTH: usize = 2;
+    pub(crate) const HINTS: usize = 2;
 }
 
 pub(crate) use imp::*;

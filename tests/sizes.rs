@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use gather::{CancelExt, Cancelled, LocalBoxChild, gather};
 use kit::{At, World};
 
-const SIZES: [usize; 15] = [0, 1, 2, 30, 31, 63, 64, 65, 127, 128, 129, 4095, 4096, 4097, 300_000];
+const SIZES: [usize; 17] = [0, 1, 2, 30, 31, 63, 64, 65, 127, 128, 129, 4032, 4033, 4095, 4096, 4097, 300_000];
 
 /// Runs a test for each size.
 fn at_each_size(test: impl Fn(usize)) {

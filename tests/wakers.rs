@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use gather::gather;
 use kit::{At, Wakes, World};
 
-const SIZES: [usize; 5] = [1, 2, 64, 65, 200];
+const SIZES: [usize; 7] = [1, 2, 64, 65, 200, 4032, 4033];
 
 type Output = Result<usize, usize>;
 
@@ -97,7 +97,7 @@ fn a_parent_that_panics_once_in_a_wake_loses_that_wake_and_no_more() {
 
 #[test]
 fn a_child_polled_in_the_pass_in_which_it_was_woken_wakes_nobody() {
-    for size in [2, 64, 65, 200] {
+    for size in [2, 64, 65, 200, 4032, 4033, 10_000] {
         let _at = At(format!("{size} children"));
         let world = World::new();
         let waker_of_last: Arc<Mutex<Option<Waker>>> = Arc::default();

@@ -1,6 +1,6 @@
 //! The waker of the parent, whether it is to be woken, and where the children are that woke it.
 //!
-//! The state has a bit [`WOKEN`], and above it hints, of the words that are worth a look:
+//! The state has a bit [`WOKEN`], and above it [`Hints`] of the words that are worth a look:
 //!
 //! - *armed*, without `WOKEN`: the next child that is woken wakes the parent. The slot holds its waker. Who sets `WOKEN`
 //!   then, and nobody else, takes the waker out, and says so by unsetting `is_occupied`.
@@ -18,13 +18,10 @@
 
 use core::task::Waker;
 
-use crate::sync::{AtomicBool, AtomicUsize, Ordering, UnsafeCell};
+use crate::sync::{AtomicBool, AtomicUsize, HINTS, Ordering, UnsafeCell};
 
 /// Forbids to wake the parent. Set by the first child that is woken since it was armed, and while it is polled.
 const WOKEN: usize = 1;
-
-/// How many hints there are.
-const HINTS: usize = usize::BITS as usize - 1;
 
 pub(crate) struct Parent {
     state: AtomicUsize,
@@ -33,7 +30,7 @@ pub(crate) struct Parent {
     slot: UnsafeCell<Option<Waker>>,
 }
 
-/// Words that may not be empty; one hint stands for all words that are congruent.
+/// Words that may not be empty, by their number; one hint stands for all that are congruent.
 #[derive(Clone, Copy)]
 pub(crate) struct Hints(usize);
 

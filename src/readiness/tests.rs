@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use super::parent::Hints;
 use super::{GROUP, WakerBlock, layout};
-use crate::sync::WIDTH;
+use crate::sync::{HINTS, WIDTH};
 
 fn waker_of(block: &mut WakerBlock, child: usize) -> Waker {
     block.open(child / WIDTH).with_waker(child % WIDTH, Waker::clone)
@@ -28,7 +28,7 @@ fn woken(block: &mut WakerBlock) -> Vec<usize> {
 
 #[test]
 fn each_child_has_a_waker_of_its_own() {
-    for children in [1, 2, WIDTH - 1, WIDTH, WIDTH + 1, WIDTH * WIDTH + 1] {
+    for children in [1, 2, WIDTH - 1, WIDTH, WIDTH + 1, HINTS * WIDTH, HINTS * WIDTH + 1] {
         let mut block = WakerBlock::new(children);
         let wakers: Vec<_> = (0..children).map(|child| waker_of(&mut block, child)).collect();
         for (child, waker) in wakers.iter().enumerate() {
@@ -94,7 +94,7 @@ fn what_is_written_of_a_group_stays_when_it_is_closed() {
 #[test]
 fn a_hint_finds_its_word_and_those_congruent_to_it() {
     let words = 3 * WIDTH;
-    let period = WIDTH - 1;
+    let period = HINTS;
     for word in 0..words {
         let hints = Hints::of(word);
         let mut found = vec![];
