@@ -33,7 +33,7 @@
 //! Invariants of this module's `unsafe`:
 //!
 //! - COUNTED: the allocation lives while `references` is not zero. The owner holds one reference and each `Waker` handed
-//!   out holds one, but for those that [`WakerBlock::with_waker`] lends, whose life its call encloses.
+//!   out holds one, but for those that [`OpenGroup::with_waker`] lends, whose life its call encloses.
 //! - WITHIN: every pointer to the header, a group, a summary word or a child's position is derived from the allocation's
 //!   own pointer, and stays in its bounds.
 //! - OWNED: `live` and `kept` of a group are touched by the owner alone, through `&mut WakerBlock` or an [`OpenGroup`]
