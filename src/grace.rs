@@ -37,7 +37,7 @@ impl Grace for NoGrace {
 /// The closure of a gather's `grace`, for its one drain, and what it made.
 pub type GraceOnce<M, F> = Delay<Option<M>, fn(M) -> F, F>;
 
-impl<M, F> GraceOnce<M, F> {
+impl<M, F: Future> GraceOnce<M, F> {
     #[inline]
     pub(crate) fn once(make: M) -> Self
     where
@@ -70,7 +70,7 @@ impl<M, F: Future> Grace for GraceOnce<M, F> {
 /// The closure of a restart's `grace`, called in each generation that drains, and what it made.
 pub type GraceEachTime<M, F> = Delay<M, fn(&mut M) -> F, F>;
 
-impl<M, F> GraceEachTime<M, F> {
+impl<M, F: Future> GraceEachTime<M, F> {
     #[inline]
     pub(crate) fn each_time(make: M) -> Self
     where

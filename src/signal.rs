@@ -3,6 +3,8 @@
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use futures_util::FutureExt as _;
+use futures_util::future::Fuse;
 use pin_project::pin_project;
 
 use crate::cancel::Cancelled;
@@ -11,7 +13,7 @@ use crate::cancel::Cancelled;
 pub trait Signal {
     type Resolved<O>;
 
-    /// Ready at most once, and not polled again after that, nor after [`end`](Self::end).
+    /// Ready at most once: pending after that, and after [`end`](Self::end).
     fn poll_fired(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Drops it.
@@ -45,12 +47,12 @@ impl Signal for NoSignal {
 /// The future of `cancel_on`.
 #[pin_project]
 #[derive(Debug)]
-pub struct OnSignal<F>(#[pin] Option<F>);
+pub struct OnSignal<F>(#[pin] Fuse<F>);
 
-impl<F> OnSignal<F> {
+impl<F: Future> OnSignal<F> {
     #[inline]
     pub(crate) fn new(signal: F) -> Self {
-        OnSignal(Some(signal))
+        OnSignal(signal.fuse())
     }
 }
 
@@ -59,15 +61,12 @@ impl<F: Future> Signal for OnSignal<F> {
 
     #[inline]
     fn poll_fired(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.project().0.as_pin_mut() {
-            Some(signal) => signal.poll(cx).map(drop),
-            None => Poll::Pending,
-        }
+        self.project().0.poll(cx).map(drop)
     }
 
     #[inline]
     fn end(self: Pin<&mut Self>) {
-        self.project().0.set(None);
+        self.project().0.set(Fuse::terminated());
     }
 
     #[inline]

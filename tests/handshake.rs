@@ -151,7 +151,7 @@ const SCENARIOS: &[Scenario] = &[
         kinds: "tct",
         script: "
             fail c; poll => end c, drop c, drop signal, tell a, drop b, grace, make B
-            over; poll => drop a, drop B, drop grace, ready Ok(Err(\"c\"))
+            over; poll => drop grace, drop a, drop B, ready Ok(Err(\"c\"))
         ",
     },
     Scenario {
@@ -159,14 +159,14 @@ const SCENARIOS: &[Scenario] = &[
         kinds: "tpt",
         script: "
             fail b; poll => end b, drop b, drop signal, tell a, tell c, grace
-            ok c; over; poll => end c, drop c, drop a, drop grace, ready Ok(Err(\"b\"))
+            ok c; over; poll => end c, drop c, drop grace, drop a, ready Ok(Err(\"b\"))
         ",
     },
     Scenario {
         name: "a grace that is over at once still lets the told ones be polled once",
         kinds: "tpt",
         script: "
-            over; ok a; fail b; poll => end a, drop a, end b, drop b, drop signal, tell c, grace, drop c, drop grace, ready Ok(Err(\"b\"))
+            over; ok a; fail b; poll => end a, drop a, end b, drop b, drop signal, tell c, grace, drop grace, drop c, ready Ok(Err(\"b\"))
         ",
     },
     Scenario {

@@ -233,10 +233,9 @@ impl Model {
     }
 
     fn stops(&self, index: usize) -> bool {
-        match (self.policy, &self.children[index].outcome) {
-            (Policy::FailFast, Some(Outcome::Failed(_))) | (Policy::Any, Some(Outcome::Done(_))) => true,
-            (Policy::Race, Some(_)) => true,
-            _ => false,
+        match self.children[index].outcome.expect("it has just ended") {
+            Outcome::Failed(_) => matches!(self.policy, Policy::FailFast | Policy::Race),
+            _ => matches!(self.policy, Policy::Any | Policy::Race),
         }
     }
 

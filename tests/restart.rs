@@ -222,7 +222,7 @@ fn the_signal_ends_it_from_every_state() {
                 signal.open(());
                 generations.end(0, Err("failed"));
                 assert_eq!(world.poll(group.as_mut()), Poll::Ready(Err(Cancelled)));
-                log.expect("poll a, end a, drop a, drop b, end signal, observe failed, drop signal");
+                log.expect("poll a, end a, drop a, drop b, end signal, drop signal, observe failed");
             }
             When::Draining => {
                 generations.end(1, Err("failed"));
