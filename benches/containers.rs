@@ -604,6 +604,9 @@ fn array<const N: usize>(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("futures_concurrency::TryJoin", N), |b| {
             b.iter(|| run(children(polls).try_join()))
         });
+        group.bench_function(BenchmarkId::new("embassy_futures::join_array", N), |b| {
+            b.iter(|| run(embassy_futures::join::join_array(children(polls))))
+        });
         group.bench_function(BenchmarkId::new(BARE_LOOP, N), |b| {
             b.iter(|| bare_loop_array(&mut children(polls), polls))
         });

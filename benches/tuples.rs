@@ -7,6 +7,7 @@
 use std::hint::black_box;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gather::gather;
@@ -59,6 +60,7 @@ fn tuples<const OPAQUE: bool>(criterion: &mut Criterion) {
     let kind = if OPAQUE { "opaque" } else { "seen through" };
     for (case, polls) in [("ready", 0), ("yields once", 1)] {
         let mut group = criterion.benchmark_group(format!("tuple of 2, {case}, {kind}"));
+        group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(600));
         group.bench_function("gather", |b| b.iter(|| run(gather((child(polls, 1), child(polls, 2))))));
         group.bench_function("futures::try_join!", |b| {
             b.iter(|| run(async { futures::try_join!(child(polls, 1), child(polls, 2)) }))
@@ -72,9 +74,13 @@ fn tuples<const OPAQUE: bool>(criterion: &mut Criterion) {
         group.bench_function("futures_lite::future::try_zip", |b| {
             b.iter(|| run(futures_lite::future::try_zip(child(polls, 1), child(polls, 2))))
         });
+        group.bench_function("embassy_futures::join (waits for all)", |b| {
+            b.iter(|| run(embassy_futures::join::join(child(polls, 1), child(polls, 2))))
+        });
         group.finish();
 
         let mut group = criterion.benchmark_group(format!("tuple of 5, {case}, {kind}"));
+        group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(600));
         group.bench_function("gather", |b| {
             b.iter(|| {
                 run(gather((child(polls, 1), child(polls, 2), child(polls, 3), child(polls, 4), child(polls, 5))))
@@ -123,6 +129,17 @@ fn tuples<const OPAQUE: bool>(criterion: &mut Criterion) {
                 run(try_zip(
                     child(polls, 1),
                     try_zip(child(polls, 2), try_zip(child(polls, 3), try_zip(child(polls, 4), child(polls, 5)))),
+                ))
+            })
+        });
+        group.bench_function("embassy_futures::join5 (waits for all)", |b| {
+            b.iter(|| {
+                run(embassy_futures::join::join5(
+                    child(polls, 1),
+                    child(polls, 2),
+                    child(polls, 3),
+                    child(polls, 4),
+                    child(polls, 5),
                 ))
             })
         });
