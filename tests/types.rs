@@ -79,6 +79,80 @@ fn auto_traits_follow_the_parts() {
     }
 }
 
+/// Whether the type of a value has an auto trait, where the type cannot be named: the first of the two methods whose
+/// receiver fits is called.
+macro_rules! value_has {
+    ($make:expr, $trait:ident) => {{
+        struct Probe<T>(PhantomData<T>);
+        fn probe<T>(_: fn() -> T) -> Probe<T> {
+            Probe(PhantomData)
+        }
+        trait Yes {
+            fn has(&self) -> bool {
+                true
+            }
+        }
+        #[allow(dead_code)]
+        trait No {
+            fn has(&self) -> bool {
+                false
+            }
+        }
+        impl<T: $trait> Yes for Probe<T> {}
+        impl<T> No for &Probe<T> {}
+        (&probe(|| $make)).has()
+    }};
+}
+
+#[test]
+fn auto_traits_do_not_depend_on_the_policy() {
+    fn part<C>() -> C {
+        unreachable!("only its type is looked at")
+    }
+    macro_rules! assert_policies {
+        ($container:ty: $send:literal $sync:literal $unpin:literal) => {{
+            macro_rules! row {
+                ($gather:ident => $set:expr) => {
+                    let name = concat!(stringify!($container), " under ", stringify!($set));
+                    macro_rules! make {
+                        () => {{
+                            let $gather = gather(part::<$container>());
+                            $set
+                        }};
+                    }
+                    assert_eq!(value_has!(make!(), Send), $send, "{name}: Send");
+                    assert_eq!(value_has!(make!(), Sync), $sync, "{name}: Sync");
+                    assert_eq!(value_has!(make!(), Unpin), $unpin, "{name}: Unpin");
+                };
+            }
+            row!(all => all);
+            row!(all => all.settle());
+            row!(all => all.any());
+            row!(all => all.race());
+            row!(all => all.report());
+            row!(all => all.settle().report());
+            row!(all => all.race().report().concurrency(2));
+            row!(all => all.any().cancel_on(pending::<()>()).grace(|| ready(())));
+            row!(all => all.nested());
+        }};
+    }
+    macro_rules! assert_containers {
+        ($child:ty: $send:literal $sync:literal $unpin:literal) => {
+            assert_policies!(($child, $child): $send $sync $unpin);
+            assert_policies!([$child; 3]: $send $sync $unpin);
+            assert_policies!(Vec<$child>: $send $sync true);
+            assert_policies!(Box<[$child]>: $send $sync true);
+        };
+    }
+    assert_containers!(Plain: true true true);
+    assert_containers!(NotSend: false false true);
+    assert_containers!(NotSync: true false true);
+    assert_containers!(NotUnpin: true true false);
+    assert_containers!(NotSendValue: false false true);
+    assert_containers!(NotSendError: false false true);
+    assert_containers!(NotSyncValue: true false true);
+}
+
 #[test]
 fn auto_traits_follow_signal_grace_and_closures() {
     fn is_send<T: Send>(_: &T) {}
