@@ -87,6 +87,7 @@ macro_rules! value_has {
         fn probe<T>(_: fn() -> T) -> Probe<T> {
             Probe(PhantomData)
         }
+        #[allow(dead_code)]
         trait Yes {
             fn has(&self) -> bool {
                 true
