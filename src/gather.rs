@@ -28,7 +28,8 @@ use crate::signal::{NoSignal, OnSignal, Signal};
 /// [`IntoChildren`]. All of them run in the task that polls the gather; nothing is spawned, and the children may borrow.
 ///
 /// *Outcomes.* `Ok` with every child's value, in the children's order and shape; or `Err` with the first error that was
-/// seen. When several children fail in one poll, that is the error of the lowest index. For `gather(())` the error is
+/// seen. When several children fail in one poll, that is the error of the lowest index. All children have one type of
+/// error; `map_err` makes it so, or [`report`](Gather::report) does without. For `gather(())` the error is
 /// [`Infallible`](core::convert::Infallible).
 ///
 /// *Cancellation.* When a child fails, in this order: no plain sibling is polled again; values of finished siblings,

@@ -24,21 +24,26 @@ fn waker_of(block: &mut WakerBlock, child: usize) -> Waker {
     block.open(child / WIDTH).with_waker(child % WIDTH, Waker::clone)
 }
 
-/// A poll of the gather: the children that it would poll.
-fn poll(block: &mut WakerBlock, waker: &Waker) -> Vec<usize> {
-    let mut polled = vec![];
+/// A poll of the gather: calls `poll` with each child that it would poll.
+fn poll_each(block: &mut WakerBlock, waker: &Waker, mut poll: impl FnMut(usize)) {
     if let Some(mut groups) = block.woken() {
         while let Some(number) = groups.next_group(block) {
             let group = block.open(number);
             let mut woken = group.woken();
             while let Some(position) = group.next_woken(&mut woken) {
-                polled.push(group.index(position));
+                poll(group.index(position));
             }
         }
     }
     block.rearm(waker);
     // A poller that finds the parent being woken wakes itself; loom wants to know that it waits for another thread then.
     thread::yield_now();
+}
+
+/// The children that it would poll.
+fn poll(block: &mut WakerBlock, waker: &Waker) -> Vec<usize> {
+    let mut polled = vec![];
+    poll_each(block, waker, |child| polled.push(child));
     polled
 }
 
@@ -108,6 +113,40 @@ fn a_wake_after_the_turn_is_not_lost() {
                 }
             }
             Poll::Pending
+        }));
+        thread.join().unwrap();
+    });
+}
+
+/// A child wakes the one ahead of it in its group, which is polled in the same pass and leaves the group's mark behind;
+/// the mark is taken away while another thread wakes the group again: that wake is not lost with it.
+#[test]
+fn a_wake_while_a_used_mark_is_taken_away() {
+    model("a wake while a used mark is taken away", || {
+        let mut block = WakerBlock::new(5);
+        let [first, ahead] = [0, 1].map(|child| waker_of(&mut block, child));
+        let is_set = loom::sync::Arc::new(AtomicUsize::new(0));
+        first.wake_by_ref();
+        let thread = thread::spawn({
+            let is_set = is_set.clone();
+            move || {
+                is_set.store(1, Ordering::Release);
+                first.wake();
+            }
+        });
+        let mut polls = 0;
+        block_on(poll_fn(|cx: &mut Context<'_>| {
+            let mut sees_it = false;
+            poll_each(&mut block, cx.waker(), |child| {
+                if child == 0 {
+                    sees_it |= is_set.load(Ordering::Acquire) == 1;
+                    polls += 1;
+                    if polls == 1 {
+                        ahead.wake_by_ref();
+                    }
+                }
+            });
+            if sees_it { Poll::Ready(()) } else { Poll::Pending }
         }));
         thread.join().unwrap();
     });
