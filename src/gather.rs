@@ -389,8 +389,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// cancel its children, and drains it until none of them is left.
     ///
     /// Cancelled by its parent it ends without a result; with [`cancel_on`](Gather::cancel_on) it ends with
-    /// `Err(Cancelled)`, with [`report`](Gather::report) with its report. A cause that was set before stands, so a gather that has failed and is draining ends with its
-    /// error.
+    /// `Err(Cancelled)`, with [`report`](Gather::report) with its report. A cause that was set before stands, so a gather
+    /// that has failed and is draining ends with its error.
     pub fn nested(self) -> Nested<Self> {
         Nested::new(self)
     }
@@ -439,22 +439,20 @@ where
             if !this.children.as_mut().is_live() {
                 return Some(Cause::Completed);
             }
+            this.children.as_mut().start();
             if this.signal.as_mut().poll_fired(cx).is_ready() {
-                this.children.as_mut().start();
                 return Some(Cause::Cancelled);
             }
-            this.children.as_mut().start();
             this.progress.phase = Phase::Running;
         }
 
         let mut run = Run { cx, concurrency: this.concurrency, stopped: None };
         let started = run.concurrency.started();
         let span = if is_first { Span::From(0) } else { Span::WokenBelow(started) };
-        let mut flow = this.children.as_mut().visit(span, &mut run);
+        let flow = this.children.as_mut().visit(span, &mut run);
         if L::LIMITED && !is_first && flow.is_continue() {
-            flow = this.children.as_mut().visit(Span::From(started), &mut run);
+            let _ = this.children.as_mut().visit(Span::From(started), &mut run);
         }
-        let _ = flow;
         if let Some(index) = run.stopped {
             return Some(P::cause(index));
         }

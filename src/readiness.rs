@@ -165,7 +165,7 @@ impl WakerBlock {
     }
 
     fn group(&self, number: usize) -> &Group {
-        debug_assert!(number < self.header().groups());
+        debug_assert!(number < self.groups());
         // SAFETY: COUNTED, WITHIN.
         unsafe { group_of(self.header, number).as_ref() }
     }
@@ -177,7 +177,7 @@ impl WakerBlock {
     }
 
     fn summary_words(&self) -> usize {
-        summary_words(self.header().groups())
+        summary_words(self.groups())
     }
 
     pub(crate) fn children(&self) -> usize {
