@@ -186,18 +186,17 @@ pub trait Place<P>: Sized {
     }
 
     #[inline(always)]
-    fn cancel(mut self) {
-        match self.child().cancel() {
-            OnCancel::Drain => {}
-            OnCancel::Drop => self.end(End::Dropped),
+    fn cancel(mut self) -> OnCancel {
+        let answer = self.child().cancel();
+        if let OnCancel::Drop = answer {
+            self.end(End::Dropped);
         }
+        answer
     }
 
     #[inline(always)]
-    fn drain(mut self, cx: &mut Context<'_>) {
-        if let Poll::Ready(output) = self.poll_with(cx, Child::poll_drain) {
-            self.end(End::Drained(output));
-        }
+    fn drain(mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_with(cx, Child::poll_drain).map(|output| self.end(End::Drained(output)))
     }
 
     /// An end after the cause.

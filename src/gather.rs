@@ -9,14 +9,16 @@ use core::task::{Context, Poll};
 use futures_core::FusedFuture;
 use pin_project::pin_project;
 
+use crate::child::OnCancel;
 use crate::children::{Children, Index, IntoChildren, Place, Span, Step, Visitor};
 use crate::concurrency::{AtMost, Concurrency, Unbounded};
 use crate::grace::{Grace, GraceOnce, NoGrace};
 use crate::nested::{Handshake, Nested};
-use crate::outcome::Cause;
-use crate::poison::{Poison, PoisonOnPanic};
+use crate::outcome::{Cause, End};
+use crate::poison::{Poison, guarded};
 use crate::policy::{Any, Choose, FailFast, Policy, Race, Report, Reporting, Settle};
 use crate::signal::{NoSignal, OnSignal, Signal};
+use crate::trace::{Scope, event, span};
 
 /// Polls all children in place, and resolves when no child is left: to their values, or, once one has failed, to its
 /// error, when the others have been cancelled and are gone.
@@ -65,6 +67,7 @@ pub fn gather<I: IntoChildren>(children: I) -> Gather<I> {
         grace: NoGrace,
         signal: NoSignal,
         concurrency: Unbounded,
+        scope: Scope::closed(),
         policy: PhantomData,
     }
 }
@@ -83,6 +86,7 @@ pub struct Gather<I: IntoChildren, P = FailFast, G = NoGrace, S = NoSignal, L = 
     #[pin]
     signal: S,
     concurrency: L,
+    scope: Scope,
     policy: PhantomData<fn() -> P>,
 }
 
@@ -95,6 +99,7 @@ impl<I: IntoChildren, G> Gather<I, FailFast, G> {
             grace,
             signal: NoSignal,
             concurrency: Unbounded,
+            scope: Scope::closed(),
             policy: PhantomData,
         }
     }
@@ -204,8 +209,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
         S: Unset,
     {
         self.assert_unpolled("cancel_on");
-        let Gather { children, progress, grace, signal: _, concurrency, policy } = self;
-        Gather { children, progress, grace, signal: OnSignal::new(signal), concurrency, policy }
+        let Gather { children, progress, grace, signal: _, concurrency, scope, policy } = self;
+        Gather { children, progress, grace, signal: OnSignal::new(signal), concurrency, scope, policy }
     }
 
     /// Limits the drain: when the future that `make` returns is ready, the children that have not ended are dropped.
@@ -237,8 +242,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
         F: Future,
     {
         self.assert_unpolled("grace");
-        let Gather { children, progress, grace: _, signal, concurrency, policy } = self;
-        Gather { children, progress, grace: GraceOnce::once(make), signal, concurrency, policy }
+        let Gather { children, progress, grace: _, signal, concurrency, scope, policy } = self;
+        Gather { children, progress, grace: GraceOnce::once(make), signal, concurrency, scope, policy }
     }
 
     /// Starts at most `limit` children at a time: the next ones start, in index order, as others end.
@@ -256,8 +261,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     {
         assert!(limit != 0, "`Gather::concurrency` of 0 would never start a child");
         self.assert_unpolled("concurrency");
-        let Gather { children, progress, grace, signal, concurrency: _, policy } = self;
-        Gather { children, progress, grace, signal, concurrency: AtMost::new(limit), policy }
+        let Gather { children, progress, grace, signal, concurrency: _, scope, policy } = self;
+        Gather { children, progress, grace, signal, concurrency: AtMost::new(limit), scope, policy }
     }
 
     /// Waits for all children, whatever they end with: the output is every child's output, in the children's order and
@@ -380,9 +385,9 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     #[track_caller]
     fn with_policy<Q>(self, method: &str) -> Gather<I, Q, G, S, L> {
         self.assert_unpolled(method);
-        let Gather { children, progress, grace, signal, concurrency, policy: _ } = self;
+        let Gather { children, progress, grace, signal, concurrency, scope, policy: _ } = self;
         let children = I::change_policy(children);
-        Gather { children, progress, grace, signal, concurrency, policy: PhantomData }
+        Gather { children, progress, grace, signal, concurrency, scope, policy: PhantomData }
     }
 
     /// Makes it a [`Child`](crate::Child) that is cancelled by its own handshake: its parent does not drop it but has it
@@ -446,7 +451,7 @@ where
             this.progress.phase = Phase::Running;
         }
 
-        let mut run = Run { cx, concurrency: this.concurrency, stopped: None };
+        let mut run = Run { cx, concurrency: this.concurrency, is_first, stopped: None };
         let started = run.concurrency.started();
         let span = if is_first { Span::From(0) } else { Span::WokenBelow(started) };
         let flow = this.children.as_mut().visit(span, &mut run);
@@ -454,7 +459,12 @@ where
             let _ = this.children.as_mut().visit(Span::From(started), &mut run);
         }
         if let Some(index) = run.stopped {
-            return Some(P::cause(index));
+            let cause = P::cause(index);
+            match cause {
+                Cause::Failed(child) => event!(DEBUG, child = child; "child failed"),
+                _ => event!(DEBUG, child = index; "child won"),
+            }
+            return Some(cause);
         }
         if !this.children.as_mut().is_live() {
             return Some(Cause::Completed);
@@ -470,6 +480,7 @@ where
     #[inline(always)]
     fn begin_cancel(self: Pin<&mut Self>, cause: Cause) {
         let mut this = self.project();
+        event!(DEBUG, cause = %cause; "cancelling");
         this.progress.set(Phase::Draining, cause);
         this.signal.end();
         if !P::KEEPS_ALL {
@@ -479,8 +490,9 @@ where
             let _ = this.children.as_mut().visit(Span::From(0), &mut Cancel);
         }
         if this.children.as_mut().is_live() {
-            this.children.wake_all();
+            this.children.as_mut().wake_all();
             this.grace.begin();
+            event!(DEBUG, children = count_live(this.children); "draining");
         }
     }
 
@@ -496,6 +508,7 @@ where
                 this.children.rearm(cx.waker());
                 return Poll::Pending;
             }
+            event!(WARN, children = count_live(this.children.as_mut()); "grace over");
             let _ = this.children.as_mut().visit(Span::From(0), &mut Abandon);
         }
         Poll::Ready(())
@@ -509,6 +522,7 @@ where
         let output = P::resolve::<_, S>(cause, this.children.as_mut());
         this.children.clear();
         this.progress.set(Phase::Ended, cause);
+        event!(DEBUG, cause = %cause; "resolved");
         output
     }
 
@@ -526,10 +540,7 @@ where
     #[inline(always)]
     pub(crate) fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output<I, P, S>>> {
         self.as_mut().assert_pollable();
-        let mut guard = PoisonOnPanic::new(self);
-        let polled = guard.future().step(cx);
-        guard.disarm();
-        polled
+        guarded(self, |this| this.step(cx))
     }
 
     /// The cause, once there is one.
@@ -542,10 +553,10 @@ where
         self.as_mut().assert_pollable();
         let begins = matches!(self.as_mut().project().progress.phase, Phase::Unpolled | Phase::Running);
         if begins {
-            let mut guard = PoisonOnPanic::new(self);
-            guard.future().project().children.start();
-            guard.future().begin_cancel(Cause::Cancelled);
-            guard.disarm();
+            guarded(self, |mut this| {
+                this.as_mut().project().children.start();
+                this.begin_cancel(Cause::Cancelled);
+            });
         }
         begins
     }
@@ -573,6 +584,25 @@ where
     S: Signal,
     L: Concurrency,
 {
+    #[inline(always)]
+    fn enter(self: Pin<&mut Self>) -> Scope {
+        let this = self.project();
+        if matches!(this.progress.phase, Phase::Unpolled) {
+            return Scope::open(span!("gather", children = I::count(&this.children)));
+        }
+        this.scope.take()
+    }
+
+    #[inline(always)]
+    fn leave(self: Pin<&mut Self>, scope: Scope) {
+        let this = self.project();
+        if matches!(this.progress.phase, Phase::Ended) {
+            scope.close();
+        } else {
+            *this.scope = scope;
+        }
+    }
+
     #[inline(always)]
     fn poison(self: Pin<&mut Self>) {
         let this = self.project();
@@ -697,26 +727,46 @@ impl<C: crate::Child> FromIterator<C> for Gather<alloc::vec::Vec<C>> {
     }
 }
 
+/// The count of children that have not ended.
+fn count_live<P, C: Children<P>>(children: Pin<&mut C>) -> usize {
+    struct Count(usize);
+
+    impl<P> Visitor<P> for Count {
+        fn visit(&mut self, _: usize, _: impl Place<P>) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+    }
+
+    let mut count = Count(0);
+    let _ = children.visit(Span::From(0), &mut count);
+    count.0
+}
+
 /// Polls running children, and starts those at or above the ones that have started.
 struct Run<'a, 'b, L> {
     cx: &'a mut Context<'b>,
     concurrency: &'a mut L,
+    is_first: bool,
     stopped: Option<usize>,
 }
 
 impl<P, L: Concurrency> Visitor<P> for Run<'_, '_, L> {
     #[inline(always)]
     fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()> {
-        if L::LIMITED && index >= self.concurrency.started() {
+        let starts = if L::LIMITED { index >= self.concurrency.started() } else { self.is_first };
+        if starts {
             if !self.concurrency.has_room() {
                 return ControlFlow::Break(());
             }
             self.concurrency.start();
+            event!(TRACE, child = index; "child started");
         }
         match place.poll(self.cx) {
             Step::Pending => ControlFlow::Continue(()),
             Step::Ended => {
                 self.concurrency.end();
+                event!(TRACE, child = index; "child ended");
                 ControlFlow::Continue(())
             }
             Step::Stopped => {
@@ -732,8 +782,11 @@ struct Cancel;
 
 impl<P> Visitor<P> for Cancel {
     #[inline(always)]
-    fn visit(&mut self, _: usize, place: impl Place<P>) -> ControlFlow<()> {
-        place.cancel();
+    fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()> {
+        match place.cancel() {
+            OnCancel::Drain => event!(DEBUG, child = index; "child told"),
+            OnCancel::Drop => event!(DEBUG, child = index; "child dropped"),
+        }
         ControlFlow::Continue(())
     }
 }
@@ -745,8 +798,10 @@ struct Drain<'a, 'b> {
 
 impl<P> Visitor<P> for Drain<'_, '_> {
     #[inline(always)]
-    fn visit(&mut self, _: usize, place: impl Place<P>) -> ControlFlow<()> {
-        place.drain(self.cx);
+    fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()> {
+        if place.drain(self.cx).is_ready() {
+            event!(DEBUG, child = index; "child drained");
+        }
         ControlFlow::Continue(())
     }
 }
@@ -756,8 +811,9 @@ struct Abandon;
 
 impl<P> Visitor<P> for Abandon {
     #[inline(always)]
-    fn visit(&mut self, _: usize, place: impl Place<P>) -> ControlFlow<()> {
-        place.end(crate::outcome::End::Dropped);
+    fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()> {
+        place.end(End::Dropped);
+        event!(DEBUG, child = index; "child dropped");
         ControlFlow::Continue(())
     }
 }

@@ -26,6 +26,7 @@ mod restart;
 mod signal;
 #[cfg(feature = "alloc")]
 mod sync;
+mod trace;
 
 #[cfg(feature = "alloc")]
 pub use boxed::{BoxChild, LocalBoxChild};

@@ -15,9 +15,10 @@ use crate::grace::{Grace, GraceEachTime, NoGrace};
 use crate::limit::{Allow, Limit};
 use crate::nested::{Handshake, Nested};
 use crate::outcome::Cause;
-use crate::poison::{Poison, PoisonOnPanic};
+use crate::poison::{Poison, guarded};
 use crate::policy::FailFast;
 use crate::signal::{NoSignal, OnSignal, Signal};
+use crate::trace::{Scope, event, span};
 
 /// One-for-all supervision: gathers the children that `make` makes; when one fails, cancels all, waits until they are
 /// gone, and makes them anew.
@@ -79,6 +80,7 @@ where
         backoff: NoBackoff,
         signal: NoSignal,
         state: State::Unpolled,
+        scope: Scope::closed(),
     }
 }
 
@@ -98,6 +100,7 @@ pub struct Restart<I: IntoChildren, M, L, G = NoGrace, S = NoSignal, W = Always,
     #[pin]
     signal: S,
     state: State,
+    scope: Scope,
 }
 
 /// The closure that makes a generation. The function calls it, as in the adapters of [`cancel`](crate::cancel).
@@ -192,7 +195,7 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
         F: FnMut(&ErrorOf<I>) -> bool,
     {
         self.assert_unpolled("when");
-        let Restart { make, gather, limit, restarts, when: _, observe, backoff, signal, state } = self;
+        let Restart { make, gather, limit, restarts, when: _, observe, backoff, signal, state, scope } = self;
         Restart {
             make,
             gather,
@@ -203,6 +206,7 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
             backoff,
             signal,
             state,
+            scope,
         }
     }
 
@@ -220,7 +224,7 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
         F: FnMut(&Failure<'_, ErrorOf<I>>),
     {
         self.assert_unpolled("observe");
-        let Restart { make, gather, limit, restarts, when, observe: _, backoff, signal, state } = self;
+        let Restart { make, gather, limit, restarts, when, observe: _, backoff, signal, state, scope } = self;
         Restart {
             make,
             gather,
@@ -231,6 +235,7 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
             backoff,
             signal,
             state,
+            scope,
         }
     }
 
@@ -250,8 +255,8 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     {
         self.assert_unpolled("backoff");
         let backoff = Backoff::<N, ErrorOf<I>, F>::new(make, |make, failure| make(failure));
-        let Restart { make, gather, limit, restarts, when, observe, backoff: _, signal, state } = self;
-        Restart { make, gather, limit, restarts, when, observe, backoff, signal, state }
+        let Restart { make, gather, limit, restarts, when, observe, backoff: _, signal, state, scope } = self;
+        Restart { make, gather, limit, restarts, when, observe, backoff, signal, state, scope }
     }
 
     /// Ends it when `signal` is ready, whatever it is ready with. The output becomes `Result<Output, Cancelled>`.
@@ -270,8 +275,8 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     {
         self.assert_unpolled("cancel_on");
         let signal = OnSignal::new(signal);
-        let Restart { make, gather, limit, restarts, when, observe, backoff, signal: _, state } = self;
-        Restart { make, gather, limit, restarts, when, observe, backoff, signal, state }
+        let Restart { make, gather, limit, restarts, when, observe, backoff, signal: _, state, scope } = self;
+        Restart { make, gather, limit, restarts, when, observe, backoff, signal, state, scope }
     }
 
     /// Limits each generation's drain, as [`Gather::grace`] does; `make` is called in each generation that drains.
@@ -288,8 +293,8 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     {
         self.assert_unpolled("grace");
         let gather = Gather::vacant(GraceEachTime::each_time(make));
-        let Restart { make, gather: _, limit, restarts, when, observe, backoff, signal, state } = self;
-        Restart { make, gather, limit, restarts, when, observe, backoff, signal, state }
+        let Restart { make, gather: _, limit, restarts, when, observe, backoff, signal, state, scope } = self;
+        Restart { make, gather, limit, restarts, when, observe, backoff, signal, state, scope }
     }
 
     /// Makes it a [`Child`](crate::Child) that is cancelled by its own handshake, as [`Gather::nested`] does.
@@ -322,6 +327,7 @@ where
                     }
                     let Factory { make, call } = parts.make;
                     let children = call(make);
+                    event!(DEBUG, restarts = *parts.restarts; "generation made");
                     parts.gather.renew(children);
                     *parts.state = State::Running;
                 }
@@ -396,11 +402,14 @@ where
             return Err(None);
         }
         if !retries {
+            event!(WARN, child = index, restarts = restarts; "not retried");
             return Err(Some(Err(RestartError::NotRetried { restarts, source: error })));
         }
         if !this.limit.allow(recent) {
+            event!(WARN, child = index, restarts = restarts, recent = recent; "limit reached");
             return Err(Some(Err(RestartError::LimitReached { restarts, source: error })));
         }
+        event!(INFO, child = index, restarts = restarts, recent = recent; "restarting");
         this.backoff.begin(&failure);
         *this.restarts = restarts.saturating_add(1);
         *this.state = State::BackingOff;
@@ -410,6 +419,7 @@ where
     /// Lets no other generation be made. True if a generation was running, and has been cancelled just now.
     fn begin_cancel(self: Pin<&mut Self>) -> bool {
         let this = self.project();
+        event!(DEBUG, restarts = *this.restarts; "cancelling");
         let was = mem::replace(this.state, State::Cancelled);
         this.signal.end();
         this.backoff.end();
@@ -421,6 +431,7 @@ where
         this.signal.end();
         this.backoff.end();
         *this.state = State::Ended;
+        event!(DEBUG, restarts = *this.restarts; "resolved");
         S::resolve(result)
     }
 
@@ -443,6 +454,23 @@ where
     O: Observe<ErrorOf<I>>,
     B: Wait<ErrorOf<I>>,
 {
+    fn enter(self: Pin<&mut Self>) -> Scope {
+        let this = self.project();
+        if *this.state == State::Unpolled {
+            return Scope::open(span!("restart"));
+        }
+        this.scope.take()
+    }
+
+    fn leave(self: Pin<&mut Self>, scope: Scope) {
+        let this = self.project();
+        if *this.state == State::Ended {
+            scope.close();
+        } else {
+            *this.scope = scope;
+        }
+    }
+
     fn poison(self: Pin<&mut Self>) {
         let this = self.project();
         *this.state = State::Panicked;
@@ -466,18 +494,13 @@ where
 
     fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
         self.assert_pollable();
-        let mut guard = PoisonOnPanic::new(self);
-        let polled = guard.future().step(cx);
-        guard.disarm();
-        polled
+        guarded(self, |this| this.step(cx))
     }
 
     fn cancel(self: Pin<&mut Self>) {
         self.assert_pollable();
         if self.state != State::Cancelled {
-            let mut guard = PoisonOnPanic::new(self);
-            guard.future().begin_cancel();
-            guard.disarm();
+            guarded(self, |this| this.begin_cancel());
         }
     }
 }

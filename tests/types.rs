@@ -173,41 +173,47 @@ fn auto_traits_follow_signal_grace_and_closures() {
     is_sync(&group);
 }
 
-/// A future of 129 bytes, like a small `async fn`.
-struct Child129 {
-    _state: [u8; 129],
-}
+// The span of the `tracing` feature takes room of its own.
+#[cfg(not(feature = "tracing"))]
+mod sizes {
+    use super::*;
 
-impl Future for Child129 {
-    type Output = Result<u8, u8>;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Pending
+    /// A future of 129 bytes, like a small `async fn`.
+    struct Child129 {
+        _state: [u8; 129],
     }
-}
 
-fn child_129() -> Child129 {
-    Child129 { _state: [0; 129] }
-}
+    impl Future for Child129 {
+        type Output = Result<u8, u8>;
 
-async fn async_129() -> Result<u8, u8> {
-    let buffer = [0u8; 128];
-    pending::<()>().await;
-    Ok(buffer[0])
-}
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Pending
+        }
+    }
 
-#[test]
-fn sizes_are_pinned() {
-    let four = || (child_129(), child_129(), child_129(), child_129());
-    assert_eq!(size_of_val(&four()), 516);
-    assert_eq!(size_of_val(&gather(four())), 523);
-    assert_eq!(size_of_val(&gather([child_129(), child_129(), child_129(), child_129()])), 528);
+    fn child_129() -> Child129 {
+        Child129 { _state: [0; 129] }
+    }
 
-    let asyncs = (async_129(), async_129(), async_129(), async_129());
-    assert_eq!(size_of_val(&asyncs), 516);
-    assert_eq!(size_of_val(&gather(asyncs)), 523);
+    async fn async_129() -> Result<u8, u8> {
+        let buffer = [0u8; 128];
+        pending::<()>().await;
+        Ok(buffer[0])
+    }
 
-    assert_eq!(size_of_val(&gather(())), 3);
-    assert_eq!(size_of_val(&gather((ready(Ok::<u64, u64>(1)), pending::<Result<u64, u64>>()))), 56);
-    assert_eq!(size_of::<Gather<Vec<Child129>>>(), 88);
+    #[test]
+    fn sizes_are_pinned() {
+        let four = || (child_129(), child_129(), child_129(), child_129());
+        assert_eq!(size_of_val(&four()), 516);
+        assert_eq!(size_of_val(&gather(four())), 523);
+        assert_eq!(size_of_val(&gather([child_129(), child_129(), child_129(), child_129()])), 528);
+
+        let asyncs = (async_129(), async_129(), async_129(), async_129());
+        assert_eq!(size_of_val(&asyncs), 516);
+        assert_eq!(size_of_val(&gather(asyncs)), 523);
+
+        assert_eq!(size_of_val(&gather(())), 3);
+        assert_eq!(size_of_val(&gather((ready(Ok::<u64, u64>(1)), pending::<Result<u64, u64>>()))), 56);
+        assert_eq!(size_of::<Gather<Vec<Child129>>>(), 88);
+    }
 }
