@@ -690,13 +690,6 @@ impl<I: IntoChildren, P, G, S, L: Concurrency> fmt::Debug for States<'_, I, P, G
     }
 }
 
-#[cfg(feature = "alloc")]
-impl<C: crate::Child> FromIterator<C> for Gather<alloc::vec::Vec<C>> {
-    fn from_iter<T: IntoIterator<Item = C>>(children: T) -> Self {
-        gather(children.into_iter().collect::<alloc::vec::Vec<C>>())
-    }
-}
-
 /// Polls running children, and starts those at or above the ones that have started.
 struct Run<'a, 'b, L> {
     cx: &'a mut Context<'b>,
