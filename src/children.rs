@@ -4,7 +4,7 @@
 mod array;
 mod inline;
 mod tuple;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
 mod vec;
 
 use core::fmt;
@@ -21,6 +21,8 @@ use crate::policy::Judge;
 /// What can be gathered: a tuple of up to 16 [`Child`]ren of any types, an array `[C; N]`, and with the feature `alloc` a
 /// `Vec<C>` or a `Box<[C]>`.
 ///
+/// On targets without compare-and-swap, such as thumbv6m, the last two need the feature `portable-atomic` as well.
+///
 /// Sealed: implemented for these alone.
 ///
 /// | container | when it is polled | memory |
@@ -31,6 +33,13 @@ use crate::policy::Judge;
     message = "`{Self}` cannot be gathered",
     label = "not a tuple of up to 16 children, an array, a `Vec` or a boxed slice of them",
     note = "collect an iterator: `iter.collect::<Gather<_>>()`; put a single child into an array: `[child]`"
+)]
+#[cfg_attr(
+    not(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic"))),
+    diagnostic::on_unimplemented(
+        note = "a `Vec` or a boxed slice needs the feature `alloc`, and on a target without compare-and-swap also the \
+                feature `portable-atomic`"
+    )
 )]
 pub trait IntoChildren: Sized + sealed::Sealed {
     /// How they are held under a policy.

@@ -720,13 +720,6 @@ impl<I: IntoChildren, P, G, S, L: Concurrency> fmt::Debug for States<'_, I, P, G
     }
 }
 
-#[cfg(feature = "alloc")]
-impl<C: crate::Child> FromIterator<C> for Gather<alloc::vec::Vec<C>> {
-    fn from_iter<T: IntoIterator<Item = C>>(children: T) -> Self {
-        gather(children.into_iter().collect::<alloc::vec::Vec<C>>())
-    }
-}
-
 /// The count of children that have not ended.
 fn count_live<P, C: Children<P>>(children: Pin<&mut C>) -> usize {
     struct Count(usize);

@@ -20,11 +20,11 @@ mod nested;
 mod outcome;
 mod poison;
 mod policy;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
 mod readiness;
 mod restart;
 mod signal;
-#[cfg(feature = "alloc")]
+#[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
 mod sync;
 mod trace;
 

@@ -3,7 +3,10 @@
 #[cfg(not(all(test, gather_loom)))]
 mod imp {
     pub(crate) use alloc::alloc::{alloc, dealloc};
+    #[cfg(not(feature = "portable-atomic"))]
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    #[cfg(feature = "portable-atomic")]
+    pub(crate) use portable_atomic::{AtomicBool, AtomicUsize, Ordering};
 
     /// How many children share a group: the bits of a word.
     pub(crate) const WIDTH: usize = usize::BITS as usize;

@@ -24,6 +24,7 @@ use core::task::{Context, Waker};
 
 use super::{Children, IntoChildren, Place, Span, Visitor, sealed};
 use crate::child::Child;
+use crate::gather::{Gather, gather};
 use crate::outcome::End;
 use crate::policy::{Judge, Policy};
 use crate::readiness::{OpenGroup, WakerBlock};
@@ -440,5 +441,11 @@ impl<C: Child> IntoChildren for Box<[C]> {
 
     fn change_policy<Old, New>(children: Buffer<C, Old>) -> Buffer<C, New> {
         Vec::change_policy(children)
+    }
+}
+
+impl<C: Child> FromIterator<C> for Gather<Vec<C>> {
+    fn from_iter<T: IntoIterator<Item = C>>(children: T) -> Self {
+        gather(children.into_iter().collect::<Vec<C>>())
     }
 }
