@@ -8,11 +8,12 @@ use pin_project::pin_project;
 
 use crate::cancel::impl_map;
 use crate::child::{Child, OnCancel};
-use crate::children::IntoChildren;
+use crate::children::{Children, IntoChildren};
 use crate::concurrency::AtMost;
 use crate::gather::{Gather, Unset};
-use crate::grace::GraceOnce;
-use crate::policy::{Any, Choose, Race, Report, Reporting, Settle};
+use crate::grace::{GraceEachTime, GraceOnce};
+use crate::policy::{Any, Choose, FailFast, Race, Report, Reporting, Settle};
+use crate::restart::{Backoff, ChildrenOf, Chosen, ErrorOf, Failure, Observer, Restart};
 use crate::signal::OnSignal;
 
 /// What can be cancelled from outside and polled to its end.
@@ -58,65 +59,45 @@ impl<G: Handshake> Child for Nested<G> {
 
 impl_map! { Nested<G> }
 
-/// The settings of a gather may also follow `nested`.
-impl<I: IntoChildren, P, G, S, L> Nested<Gather<I, P, G, S, L>> {
-    /// As [`Gather::cancel_on`].
-    #[track_caller]
-    pub fn cancel_on<F: Future>(self, signal: F) -> Nested<Gather<I, P, G, OnSignal<F>, L>>
-    where
-        S: Unset,
-    {
-        Nested::new(self.inner.cancel_on(signal))
-    }
-
-    /// As [`Gather::grace`].
-    #[track_caller]
-    pub fn grace<M, F>(self, make: M) -> Nested<Gather<I, P, GraceOnce<M, F>, S, L>>
-    where
-        G: Unset,
-        M: FnOnce() -> F,
-        F: Future,
-    {
-        Nested::new(self.inner.grace(make))
-    }
-
-    /// As [`Gather::concurrency`].
-    #[track_caller]
-    pub fn concurrency(self, limit: usize) -> Nested<Gather<I, P, G, S, AtMost>>
-    where
-        L: Unset,
-    {
-        Nested::new(self.inner.concurrency(limit))
-    }
+/// The settings may also follow `nested`: each of these passes on to the method of the same name.
+macro_rules! settings {
+    ($Inner:ident<I, $($Parameter:ident),*> {$(
+        $name:ident$(<$($Generic:ident),*>)?($($argument:ident: $Argument:ty)?) -> $Output:ty where [$($bounds:tt)*];
+    )*}) => {
+        impl<I: IntoChildren, $($Parameter),*> Nested<$Inner<I, $($Parameter),*>> {$(
+            #[doc = concat!("As [`", stringify!($Inner), "::", stringify!($name), "`].")]
+            #[track_caller]
+            pub fn $name$(<$($Generic),*>)?(self $(, $argument: $Argument)?) -> Nested<$Output>
+            where
+                $($bounds)*
+            {
+                Nested::new(self.inner.$name($($argument)?))
+            }
+        )*}
+    };
 }
 
-impl<I: IntoChildren, P: Choose, G, S, L> Nested<Gather<I, P, G, S, L>> {
-    /// As [`Gather::settle`].
-    #[track_caller]
-    pub fn settle(self) -> Nested<Gather<I, P::With<Settle>, G, S, L>> {
-        Nested::new(self.inner.settle())
-    }
+settings! { Gather<I, P, G, S, L> {
+    cancel_on<F>(signal: F) -> Gather<I, P, G, OnSignal<F>, L> where [S: Unset, F: Future];
+    grace<M, F>(make: M) -> Gather<I, P, GraceOnce<M, F>, S, L> where [G: Unset, M: FnOnce() -> F, F: Future];
+    concurrency(limit: usize) -> Gather<I, P, G, S, AtMost> where [L: Unset];
+    settle() -> Gather<I, P::With<Settle>, G, S, L> where [P: Choose];
+    any() -> Gather<I, P::With<Any>, G, S, L> where [P: Choose];
+    race() -> Gather<I, P::With<Race>, G, S, L> where [P: Choose];
+    report() -> Gather<I, Reporting<P>, G, S, L> where [P: Report];
+} }
 
-    /// As [`Gather::any`].
-    #[track_caller]
-    pub fn any(self) -> Nested<Gather<I, P::With<Any>, G, S, L>> {
-        Nested::new(self.inner.any())
-    }
-
-    /// As [`Gather::race`].
-    #[track_caller]
-    pub fn race(self) -> Nested<Gather<I, P::With<Race>, G, S, L>> {
-        Nested::new(self.inner.race())
-    }
-}
-
-impl<I: IntoChildren, P: Report, G, S, L> Nested<Gather<I, P, G, S, L>> {
-    /// As [`Gather::report`].
-    #[track_caller]
-    pub fn report(self) -> Nested<Gather<I, Reporting<P>, G, S, L>> {
-        Nested::new(self.inner.report())
-    }
-}
+settings! { Restart<I, M, L, G, S, W, O, B> {
+    when<F>(when: F) -> Restart<I, M, L, G, S, Chosen<F, ErrorOf<I>>, O, B>
+        where [W: Unset, ChildrenOf<I>: Children<FailFast>, F: FnMut(&ErrorOf<I>) -> bool];
+    observe<F>(observe: F) -> Restart<I, M, L, G, S, W, Observer<F, ErrorOf<I>>, B>
+        where [O: Unset, ChildrenOf<I>: Children<FailFast>, F: FnMut(&Failure<'_, ErrorOf<I>>)];
+    backoff<N, F>(make: N) -> Restart<I, M, L, G, S, W, O, Backoff<N, ErrorOf<I>, F>>
+        where [B: Unset, ChildrenOf<I>: Children<FailFast>, N: FnMut(&Failure<'_, ErrorOf<I>>) -> F, F: Future];
+    cancel_on<F>(signal: F) -> Restart<I, M, L, G, OnSignal<F>, W, O, B> where [S: Unset, F: Future];
+    grace<N, F>(make: N) -> Restart<I, M, L, GraceEachTime<N, F>, S, W, O, B>
+        where [G: Unset, N: FnMut() -> F, F: Future];
+} }
 
 impl<G: fmt::Debug> fmt::Debug for Nested<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -170,9 +170,9 @@ impl<E> RestartError<E> {
     }
 }
 
-type ChildrenOf<I> = <I as IntoChildren>::Children<FailFast>;
+pub(crate) type ChildrenOf<I> = <I as IntoChildren>::Children<FailFast>;
 type ValuesOf<I> = <ChildrenOf<I> as Children<FailFast>>::Kept;
-type ErrorOf<I> = <ChildrenOf<I> as Children<FailFast>>::Stop;
+pub(crate) type ErrorOf<I> = <ChildrenOf<I> as Children<FailFast>>::Stop;
 type ResultOf<I> = Result<ValuesOf<I>, RestartError<ErrorOf<I>>>;
 
 impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {

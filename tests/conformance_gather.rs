@@ -32,25 +32,10 @@ use kit::{Any, At, CONTAINERS, Container, Flatten, Gate, Output, Probe, Wakes, W
 /// Boxes a future made of a gather of that many children, in a container that is chosen at run time.
 macro_rules! group_in {
     ($container:expr, $children:expr, ($($child:ident)*), |$gather:ident| $future:expr) => {
-        match $container {
-            Container::Tuple => {
-                let [$($child),*] = $children;
-                let $gather = gather(($($child,)*));
-                boxed($future)
-            }
-            Container::Array => {
-                let $gather = gather($children);
-                boxed($future)
-            }
-            Container::Vec => {
-                let $gather = gather(Vec::from($children));
-                boxed($future)
-            }
-            Container::BoxedSlice => {
-                let $gather = gather(Box::<[_]>::from($children));
-                boxed($future)
-            }
-        }
+        kit::hold_in!($container, ($($child)*), |hold| {
+            let $gather = gather(hold($children));
+            boxed($future)
+        })
     };
 }
 
@@ -67,22 +52,6 @@ macro_rules! in_each {
         $body;
     }};
 }
-
-macro_rules! flatten_tuples {
-    ($(($($child:ident)*))*) => {$(
-        impl<T> Flatten for flatten_tuples!(@tuple $($child)*) {
-            type Flat = Vec<T>;
-            fn flatten(self) -> Vec<T> {
-                let ($($child,)*) = self;
-                vec![$($child),*]
-            }
-        }
-    )*};
-    (@tuple $($child:ident)*) => { ($(flatten_tuples!(@one $child),)*) };
-    (@one $child:ident) => { T };
-}
-
-flatten_tuples! { (a) (a b) (a b c d) (a b c d e) (a b c d e f) }
 
 fn flat<O: Flatten>(report: Report<O>) -> (Cause, O::Flat) {
     (report.cause, report.outcomes.flatten())

@@ -68,26 +68,6 @@ macro_rules! group {
     };
 }
 
-macro_rules! flatten {
-    ($($($T:ident)+: $($child:ident)+;)+) => {$(
-        impl<T> Flatten for ($($T,)+) {
-            type Flat = Vec<T>;
-            fn flatten(self) -> Vec<T> {
-                let ($($child,)+) = self;
-                vec![$($child),+]
-            }
-        }
-    )+};
-}
-
-flatten! {
-    T: a;
-    T T: a b;
-    T T T T T: a b c d e;
-    T T T T T T: a b c d e f;
-    T T T T T T T T T T: a b c d e f g h i j;
-}
-
 type Told<E> = (Cause, Vec<Outcome<u32, E>>);
 type Plain<E> = Result<Result<Vec<u32>, E>, Cancelled>;
 type Member<E> = LocalBoxChild<'static, Result<u32, E>>;

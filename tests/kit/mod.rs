@@ -260,11 +260,21 @@ impl<T, const N: usize> Flatten for [T; N] {
     }
 }
 
-impl<T> Flatten for (T, T, T) {
-    type Flat = Vec<T>;
-    fn flatten(self) -> Vec<T> {
-        vec![self.0, self.1, self.2]
-    }
+macro_rules! flatten_tuples {
+    ($(($($child:ident)+))+) => {$(
+        impl<T> Flatten for ($(flatten_tuples!(@type $child),)+) {
+            type Flat = Vec<T>;
+            fn flatten(self) -> Vec<T> {
+                let ($($child,)+) = self;
+                vec![$($child),+]
+            }
+        }
+    )+};
+    (@type $child:ident) => { T };
+}
+
+flatten_tuples! {
+    (a) (a b) (a b c) (a b c d) (a b c d e) (a b c d e f) (a b c d e f g h i j) (a b c d e f g h i j k l m)
 }
 
 impl<V: Flatten, E> Flatten for Result<V, E> {
@@ -310,28 +320,38 @@ pub(crate) use gather_in;
 
 macro_rules! in_container {
     ($container:expr, $children:expr, |$gather:ident| $boxed:expr) => {
+        kit::hold_in!($container, (a b c), |hold| {
+            let $gather = gather::gather(hold($children));
+            $boxed
+        })
+    };
+}
+pub(crate) use in_container;
+
+/// Makes something with `$hold`, which puts an array of that many children into a container that is chosen at run time.
+macro_rules! hold_in {
+    ($container:expr, ($($child:ident)+), |$hold:ident| $made:expr) => {
         match $container {
             kit::Container::Tuple => {
-                let [a, b, c] = $children;
-                let $gather = gather::gather((a, b, c));
-                $boxed
+                let $hold = |[$($child),+]: [_; [$(stringify!($child)),+].len()]| ($($child,)+);
+                $made
             }
             kit::Container::Array => {
-                let $gather = gather::gather($children);
-                $boxed
+                let $hold = |children: [_; [$(stringify!($child)),+].len()]| children;
+                $made
             }
             kit::Container::Vec => {
-                let $gather = gather::gather(Vec::from($children));
-                $boxed
+                let $hold = |children: [_; [$(stringify!($child)),+].len()]| Vec::from(children);
+                $made
             }
             kit::Container::BoxedSlice => {
-                let $gather = gather::gather(Box::<[_]>::from($children));
-                $boxed
+                let $hold = |children: [_; [$(stringify!($child)),+].len()]| Box::<[_]>::from(children);
+                $made
             }
         }
     };
 }
-pub(crate) use in_container;
+pub(crate) use hold_in;
 
 /// A box of one type for the futures of all containers.
 pub fn boxed<'a, F: Future + 'a>(future: F) -> Any<'a, F::Output> {
