@@ -15,6 +15,8 @@ mod concurrency;
 mod delay;
 mod gather;
 mod grace;
+#[cfg(feature = "std")]
+pub mod guide;
 mod limit;
 mod nested;
 mod outcome;
