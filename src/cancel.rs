@@ -60,7 +60,25 @@ pub trait CancelExt: Future + Sized {
     /// ends without a result.
     ///
     /// `make` is called when the drain polls the child for the first time: all plain siblings are gone by then. A future
-    /// that was never polled has nothing to clean up: it is dropped, and `make` is not called.
+    /// that was never polled has nothing to clean up: it is dropped, and `make` is not called. Nor is it when the future has
+    /// ended by itself: what belongs to every end goes into the future.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, gather};
+    /// use std::cell::RefCell;
+    /// use std::future::{pending, ready};
+    ///
+    /// let log = RefCell::new(Vec::new());
+    /// let session = async {
+    ///     log.borrow_mut().push("hello");
+    ///     pending::<Result<(), &str>>().await
+    /// };
+    /// let session = session.cleanup(|| async { log.borrow_mut().push("goodbye") });
+    /// assert_eq!(pollster::block_on(gather((session, ready(Err::<(), _>("failed"))))), Err("failed"));
+    /// assert_eq!(*log.borrow(), ["hello", "goodbye"]);
+    /// ```
     fn cleanup<M, C>(self, make: M) -> Cleanup<Self, M, C>
     where
         M: FnOnce() -> C,
@@ -71,7 +89,28 @@ pub trait CancelExt: Future + Sized {
 
     /// Told nothing when the gather is cancelled, and polled until it ends by itself.
     ///
-    /// A future that was never polled is dropped.
+    /// A future that was never polled is dropped. One that never ends by itself holds the gather back until its `grace` is
+    /// over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, Outcome, gather};
+    /// use std::future::{poll_fn, ready};
+    /// use std::task::Poll;
+    ///
+    /// let mut steps = 0;
+    /// let commit = poll_fn(|cx| {
+    ///     steps += 1;
+    ///     if steps == 3 {
+    ///         return Poll::Ready(Ok::<_, &str>("committed"));
+    ///     }
+    ///     cx.waker().wake_by_ref();
+    ///     Poll::Pending
+    /// });
+    /// let report = pollster::block_on(gather((commit.shield(), ready(Err::<(), _>("failed")))).report());
+    /// assert_eq!(report.outcomes.0, Outcome::Drained(Some(Ok("committed"))));
+    /// ```
     fn shield(self) -> Shield<Self> {
         Shield { future: self, started: false }
     }

@@ -74,7 +74,21 @@ pub fn gather<I: IntoChildren>(children: I) -> Gather<I> {
 
 /// Future of [`gather`].
 ///
-/// The parameters after the container are its settings; each has a method that sets it, before the first poll.
+/// The parameters after the container are its settings; each has a method that sets it, at most once, before the first poll;
+/// in any order.
+///
+/// *Output.*
+///
+/// | settings | output |
+/// |---|---|
+/// | none | `Result<Values, E>`: the values in the children's shape |
+/// | [`settle`](Gather::settle) | every output, in the children's shape |
+/// | [`any`](Gather::any) | `Result<T, Errors>`: all errors in the children's shape |
+/// | [`race`](Gather::race) | the winner's output |
+/// | one of these and [`cancel_on`](Gather::cancel_on) | `Result<the above, Cancelled>` |
+/// | one of these and [`report`](Gather::report), with or without `cancel_on` | [`Report`](crate::Report) of [`Outcome`](crate::Outcome)s, in the children's shape |
+///
+/// `{:?}` polls nobody and says the phase, the cause once there is one, and the state of each child.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct Gather<I: IntoChildren, P = FailFast, G = NoGrace, S = NoSignal, L = Unbounded> {
@@ -249,11 +263,36 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// Starts at most `limit` children at a time: the next ones start, in index order, as others end.
     ///
     /// A freed place is filled in the same poll, after the woken children, also one that is freed by starting. Children
-    /// that have not started when the gather is cancelled are cancelled like the others; a plain one is dropped.
+    /// that have not started when the gather is cancelled are cancelled like the others: a plain one is dropped, one with
+    /// an `on_cancel` hook is told and drained, beyond the limit.
+    ///
+    /// It does not make the futures later: all are there from the beginning, and 0 to `limit` of them are under way.
     ///
     /// # Panics
     ///
     /// If `limit` is 0, or if the gather was polled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::Gather;
+    /// use std::cell::Cell;
+    ///
+    /// let (open, most) = (Cell::new(0), Cell::new(0));
+    /// let request = |page: u32| {
+    ///     let (open, most) = (&open, &most);
+    ///     async move {
+    ///         open.set(open.get() + 1);
+    ///         most.set(most.get().max(open.get()));
+    ///         smol::future::yield_now().await; // in earnest: wait for the answer
+    ///         open.set(open.get() - 1);
+    ///         Ok::<_, &str>(page)
+    ///     }
+    /// };
+    /// let pages = (0..100).map(request).collect::<Gather<_>>().concurrency(8);
+    /// assert_eq!(pollster::block_on(pages), Ok((0..100).collect()));
+    /// assert_eq!(most.get(), 8);
+    /// ```
     #[track_caller]
     pub fn concurrency(self, limit: usize) -> Gather<I, P, G, S, AtMost>
     where
@@ -395,7 +434,21 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     ///
     /// Cancelled by its parent it ends without a result; with [`cancel_on`](Gather::cancel_on) it ends with
     /// `Err(Cancelled)`, with [`report`](Gather::report) with its report. A cause that was set before stands, so a gather
-    /// that has failed and is draining ends with its error.
+    /// that has failed and is draining ends with its error. The other settings may be made before or after.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, gather};
+    /// use std::cell::Cell;
+    /// use std::future::{pending, ready};
+    ///
+    /// let closed = Cell::new(false);
+    /// let inner = gather([pending::<Result<(), &str>>().cleanup(|| async { closed.set(true) })]);
+    /// let outer = gather((inner.nested(), ready(Err::<(), _>("failed"))));
+    /// assert_eq!(pollster::block_on(outer), Err("failed"));
+    /// assert!(closed.get());
+    /// ```
     pub fn nested(self) -> Nested<Self> {
         Nested::new(self)
     }

@@ -6,6 +6,20 @@ use core::fmt;
 use crate::children::for_each_arity;
 
 /// Why a gather ended. Set once, never replaced.
+///
+/// # Examples
+///
+/// ```
+/// use gather::{Cause, gather};
+/// use std::future::{pending, ready};
+///
+/// // Two fail in one poll: the lower index is the cause, and the other one was not polled again.
+/// let report = pollster::block_on(gather([ready(Err::<(), _>("a")), ready(Err("b"))]).report());
+/// assert_eq!(report.cause, Cause::Failed(0));
+/// // The signal is ready at first: nobody is started.
+/// let report = pollster::block_on(gather([pending::<Result<(), ()>>()]).cancel_on(ready(())).report());
+/// assert_eq!(report.cause, Cause::Cancelled);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
@@ -41,6 +55,23 @@ impl fmt::Display for Cause {
 }
 
 /// What became of one child.
+///
+/// | it had asked to be told | it ended before the cause | after the cause | was cut off |
+/// |---|---|---|---|
+/// | no (plain) | `Done`, `Failed` | | `Dropped` |
+/// | yes | `Done`, `Failed` | `Drained` | `Dropped`: the grace was over |
+///
+/// # Examples
+///
+/// ```
+/// use gather::Outcome;
+///
+/// let late = Outcome::<u8, &str>::Drained(Some(Err("connection reset")));
+/// assert!(!late.is_done());
+/// assert_eq!(late.error(), None); // an answer to a cancellation is not a failure
+/// assert_eq!(late.late(), Some(Err("connection reset")));
+/// assert_eq!(Outcome::<u8, &str>::Done(1).ok(), Some(1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "an outcome may be a failure"]
 #[non_exhaustive]
