@@ -7,14 +7,14 @@ mod kit;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_core::FusedFuture;
 use gather::{CancelExt, Cancelled, Child, Limit, LocalBoxChild, RestartError, gather, restart};
-use kit::{Gate, Log, Output, Probe, World};
+use kit::{CONTAINERS, Container, Gate, Log, Output, Probe, World, boxed, hold_in, holding};
 
 /// The gates of each generation's two children, made by the factory.
 #[derive(Clone, Default)]
@@ -76,6 +76,220 @@ fn the_old_generation_is_gone_before_the_new_one_is_made_and_it_yields_between()
     log.expect("poll a, end a, drop a, drop b");
 }
 
+/// What belongs to a generation holds one of these; their count says how much is left of it.
+type Life = Rc<()>;
+
+/// Children, by what becomes of them when a sibling fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Plain,
+    Ended,
+    Told,
+    ToldAndFails,
+    CleanedUp,
+    Shielded,
+    Gather,
+    Restart,
+    BackingOff,
+}
+
+impl Kind {
+    const ALL: [Kind; 9] = [
+        Kind::Plain,
+        Kind::Ended,
+        Kind::Told,
+        Kind::ToldAndFails,
+        Kind::CleanedUp,
+        Kind::Shielded,
+        Kind::Gather,
+        Kind::Restart,
+        Kind::BackingOff,
+    ];
+
+    /// Whether one that has started, or has not, holds the failed generation back.
+    fn drains(self, started: bool) -> bool {
+        match self {
+            Kind::Plain | Kind::Ended | Kind::BackingOff => false,
+            Kind::Told | Kind::ToldAndFails | Kind::Gather => true,
+            Kind::CleanedUp | Kind::Shielded | Kind::Restart => started,
+        }
+    }
+
+    /// Ends its drain when the gate is opened that it adds to `drains`.
+    fn child(self, life: &Life, drains: &Rc<RefCell<Vec<Gate<()>>>>) -> LocalBoxChild<'static, Result<Life, Life>> {
+        let gate = Gate::new();
+        drains.borrow_mut().push(gate.clone());
+        let (life, drains, held) = (life.clone(), drains.clone(), life.clone());
+        let work = async move |result| {
+            gate.wait().await;
+            result
+        };
+        match self {
+            Kind::Plain => LocalBoxChild::new(work(Ok(life))),
+            Kind::Ended => LocalBoxChild::new(ready(Ok(life))),
+            Kind::Told => LocalBoxChild::new(work(Ok(life)).on_cancel(move |_| drop(held))),
+            Kind::ToldAndFails => LocalBoxChild::new(work(Err(life)).on_cancel(move |_| drop(held))),
+            Kind::CleanedUp => {
+                let pending = async move {
+                    let _life = life;
+                    pending().await
+                };
+                LocalBoxChild::new(pending.cleanup(move || work(Ok(held))))
+            }
+            Kind::Shielded => LocalBoxChild::new(work(Ok(life)).shield()),
+            Kind::Gather => {
+                let inner = gather([Kind::Told.child(&life, &drains), Kind::Plain.child(&life, &drains)]);
+                LocalBoxChild::new(inner.nested().map(|values| values.map(|[life, _]| life)))
+            }
+            Kind::Restart => {
+                let inner = restart(Limit::unlimited(), move || [Kind::Told.child(&life, &drains)]).nested();
+                LocalBoxChild::new(inner.map(|ended| ended.map(|[life]| life).map_err(RestartError::into_source)))
+            }
+            Kind::BackingOff => {
+                let inner = restart(Limit::unlimited(), move || [ready(Err::<Life, _>(life.clone()))]);
+                let inner = inner.backoff(move |_| {
+                    let held = held.clone();
+                    async move {
+                        let _held = held;
+                        pending::<()>().await;
+                    }
+                });
+                LocalBoxChild::new(
+                    inner.nested().map(|ended| ended.map(|[life]| life).map_err(RestartError::into_source)),
+                )
+            }
+        }
+    }
+}
+
+/// Three generations of two such children and one that fails. Nothing is left of one when the next is made, and but its
+/// error when a closure sees it.
+fn three_generations(container: Container, kinds: [Kind; 2], failing: usize, started: bool, outlives_grace: bool) {
+    let (world, life) = (World::new(), Life::default());
+    let left = || Rc::strong_count(&life) - 1;
+    let (drains, fail, over, next) = (Rc::default(), RefCell::new(Gate::new()), Gate::new(), Gate::new());
+    let (made, observed) = (Cell::new(0), Cell::new(0));
+    let holds = |gate: &Gate<()>| {
+        let (life, gate) = (life.clone(), gate.clone());
+        async move {
+            gate.wait().await;
+            drop(life);
+        }
+    };
+    let make = || {
+        assert_eq!(left(), 0, "of the generation before");
+        made.set(made.get() + 1);
+        fail.replace(Gate::new());
+        let (gate, life) = (fail.borrow().clone(), life.clone());
+        let mut kinds = kinds.iter();
+        std::array::from_fn(|index| {
+            if index != failing {
+                return kinds.next().unwrap().child(&life, &drains);
+            }
+            let (gate, life) = (gate.clone(), life.clone());
+            if !started {
+                gate.open(());
+            }
+            LocalBoxChild::new(async move {
+                gate.wait().await;
+                Err(life)
+            })
+        })
+    };
+    let is_alone = |place: &str| assert_eq!(left(), 1, "{place} sees the error, and nothing else is left");
+    let clock = || {
+        is_alone("clock");
+        Duration::ZERO
+    };
+    let mut group = hold_in!(container, (a b c), |hold| {
+        let group = restart(Limit::within(9, Duration::from_secs(1), clock), holding(make, hold))
+            .when(|_| {
+                is_alone("when");
+                true
+            })
+            .observe(|failure| {
+                is_alone("observe");
+                assert_eq!(failure.index, failing);
+                observed.set(observed.get() + 1);
+            })
+            .backoff(|_| {
+                is_alone("backoff");
+                holds(&next)
+            })
+            .grace(|| holds(&over));
+        boxed(async move { drop(group.await) })
+    });
+    let (mut drained, mut failed) = (0, 0);
+    loop {
+        assert!(world.quiesce(group.as_mut()).0.is_pending());
+        if made.get() == 4 {
+            break;
+        }
+        if observed.get() == made.get() {
+            assert_eq!(left(), 1, "the backoff");
+            next.open(());
+        } else if started && failed < made.get() {
+            failed += 1;
+            fail.borrow().open(());
+        } else {
+            drained += 1;
+            assert_eq!(made.get(), drained, "made while it drains");
+            if outlives_grace {
+                over.open(());
+            } else {
+                drains.take().iter().for_each(|gate: &Gate<()>| gate.open(()));
+            }
+        }
+    }
+    let mut indices = (0..3).filter(|index| *index != failing);
+    let drains = kinds.map(|kind| kind.drains(started || indices.next().unwrap() < failing));
+    assert_eq!(drained, if drains.contains(&true) { 3 } else { 0 });
+    drop(group);
+    assert_eq!(left(), 0);
+}
+
+#[test]
+fn the_factory_runs_only_when_nothing_is_left_of_the_old_generation() {
+    for container in CONTAINERS {
+        for first in Kind::ALL {
+            for second in Kind::ALL {
+                for case in 0..12 {
+                    let (failing, started, outlives_grace) = (case % 3, case / 3 % 2 == 0, case / 6 == 0);
+                    let _at = kit::At(format!("{container:?}, {first:?}, {second:?}, {failing}, {started}"));
+                    three_generations(container, [first, second], failing, started, outlives_grace);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_generation_is_made_whole_and_first_polled_in_list_order() {
+    for container in CONTAINERS {
+        let _at = kit::At(format!("{container:?}"));
+        let (world, fail) = (World::new(), RefCell::new(Gate::new()));
+        let log = &world.log;
+        let make = || {
+            log.push("make");
+            fail.replace(Gate::new());
+            [world.ready("a", Ok(1)), Probe::new("b", log, &fail.borrow()), Probe::new("c", log, &Gate::new())]
+                .map(Probe::log_polls)
+        };
+        let mut group = hold_in!(container, (a b c), |hold| {
+            let group = restart(Limit::unlimited(), holding(make, hold));
+            boxed(async move { group.await.map(drop) })
+        });
+        for _generation in 0..3 {
+            assert!(world.quiesce(group.as_mut()).0.is_pending());
+            // The finished child is made anew too.
+            log.expect("make, poll a, end a, drop a, poll b, poll c");
+            fail.borrow().open(Err("failed"));
+            assert!(world.poll(group.as_mut()).is_pending());
+            log.expect("poll b, end b, drop b, drop c");
+        }
+    }
+}
+
 #[test]
 fn it_completes_with_the_values() {
     let mut made = 0;
@@ -115,6 +329,67 @@ fn one_that_fails_at_once_for_ever_yields_between_generations() {
     for poll in 1..=1000 {
         assert!(world.poll(group.as_mut()).is_pending());
         assert_eq!((made.get(), world.wakes.take()), (poll, 1));
+    }
+}
+
+#[test]
+fn no_poll_makes_two_generations_whatever_ends_at_once() {
+    type Member<'a> = LocalBoxChild<'a, Result<u32, ()>>;
+    let failing = || ready(Err::<u32, _>(()));
+    let inner = |made: Rc<Cell<u32>>, restarts| -> Member<'static> {
+        let inner = restart(Limit::restarts(restarts), move || {
+            made.set(made.get() + 1);
+            [failing()]
+        });
+        LocalBoxChild::new(inner.nested().map(|ended| ended.map(|[value]| value).map_err(|_| ())))
+    };
+    let rows: [(&str, &dyn Fn(&Rc<Cell<u32>>) -> [Member<'static>; 3]); 8] = [
+        ("plain", &|_| [failing(), failing(), failing()].map(LocalBoxChild::new)),
+        ("told", &|_| {
+            let told = || LocalBoxChild::new(poll_fn(|_| Poll::Pending).on_cancel(|_| ()).map(|_: Output| Ok(1)));
+            [told(), told(), LocalBoxChild::new(failing())]
+        }),
+        ("told, and ready", &|_| [failing(), failing(), failing()].map(|f| LocalBoxChild::new(f.on_cancel(|_| ())))),
+        ("cleaned up", &|_| {
+            let cleaned_up = || LocalBoxChild::new(pending().cleanup(|| ready(())));
+            [cleaned_up(), cleaned_up(), LocalBoxChild::new(failing())]
+        }),
+        ("shielded", &|_| [failing(), failing(), failing()].map(|f| LocalBoxChild::new(f.shield()))),
+        ("gather", &|_| {
+            let inner = || LocalBoxChild::new(gather((failing(), failing())).nested().map(|values| values.map(|_| 1)));
+            [inner(), inner(), inner()]
+        }),
+        ("restart that gives up", &|made| {
+            [inner(made.clone(), 0), LocalBoxChild::new(failing()), inner(made.clone(), 0)]
+        }),
+        ("restart", &|made| [inner(made.clone(), 2), LocalBoxChild::new(pending()), LocalBoxChild::new(pending())]),
+    ];
+    for (name, children) in rows {
+        for container in CONTAINERS {
+            for backs_off in [false, true] {
+                let _at = kit::At(format!("{name}, {container:?}, backs off: {backs_off}"));
+                let (world, made, inner_made) = (World::new(), Cell::new(0), Rc::new(Cell::new(0)));
+                let make = || {
+                    made.set(made.get() + 1);
+                    children(&inner_made)
+                };
+                let mut group = hold_in!(container, (a b c), |hold| {
+                    let group = restart(Limit::unlimited(), holding(make, hold)).grace(|| ready(()));
+                    match backs_off {
+                        false => boxed(async move { drop(group.await) }),
+                        true => {
+                            let group = group.backoff(|_| ready(()));
+                            boxed(async move { drop(group.await) })
+                        }
+                    }
+                });
+                for _poll in 0..100 {
+                    assert!(world.poll(group.as_mut()).is_pending());
+                    assert!(made.replace(0) <= 1 && inner_made.replace(0) <= 1);
+                    assert!(world.wakes.take() > 0, "it goes on");
+                }
+            }
+        }
     }
 }
 
@@ -191,14 +466,16 @@ fn the_signal_ends_it_from_every_state() {
         Draining,
         Between,
         BackingOff,
+        AsTheBackoffEnds,
     }
-    for when in [When::Running, When::WithAFailure, When::Draining, When::Between, When::BackingOff] {
+    use When::{AsTheBackoffEnds, BackingOff, Between, Draining, Running, WithAFailure};
+    for when in [Running, WithAFailure, Draining, Between, BackingOff, AsTheBackoffEnds] {
         let _at = kit::At(format!("{when:?}"));
         let world = World::new();
         let generations = Generations::default();
         let (signal, backoff) = (Gate::new(), Gate::new());
         let log = &world.log;
-        if when != When::BackingOff {
+        if when == When::Between {
             backoff.open(());
         }
         let mut group = pin!(
@@ -209,9 +486,14 @@ fn the_signal_ends_it_from_every_state() {
         );
         assert!(world.poll(group.as_mut()).is_pending());
         log.expect("make, poll a, poll b");
+        let fire = || {
+            world.wakes.take();
+            signal.open(());
+            assert_eq!(world.wakes.take(), 1);
+        };
         match when {
             When::Running => {
-                signal.open(());
+                fire();
                 assert!(world.poll(group.as_mut()).is_pending());
                 log.expect("poll a, poll b, end signal, drop signal, tell a, drop b, poll a");
                 generations.end(0, Err("late"));
@@ -219,7 +501,7 @@ fn the_signal_ends_it_from_every_state() {
                 log.expect("poll a, end a, drop a");
             }
             When::WithAFailure => {
-                signal.open(());
+                fire();
                 generations.end(0, Err("failed"));
                 assert_eq!(world.poll(group.as_mut()), Poll::Ready(Err(Cancelled)));
                 log.expect("poll a, end a, drop a, drop b, end signal, drop signal, observe failed");
@@ -228,19 +510,22 @@ fn the_signal_ends_it_from_every_state() {
                 generations.end(1, Err("failed"));
                 assert!(world.poll(group.as_mut()).is_pending());
                 log.expect("poll a, poll b, end b, drop b, tell a, poll a");
-                signal.open(());
+                fire();
                 assert!(world.poll(group.as_mut()).is_pending());
                 log.expect("poll a, end signal, drop signal");
                 generations.end(0, Ok(1));
                 assert_eq!(world.poll(group.as_mut()), Poll::Ready(Err(Cancelled)));
                 log.expect("poll a, end a, drop a, observe failed");
             }
-            When::Between | When::BackingOff => {
+            When::Between | When::BackingOff | When::AsTheBackoffEnds => {
                 generations.end(0, Err("failed"));
                 assert!(world.poll(group.as_mut()).is_pending());
-                let happened = log.take().join(", ");
-                assert!(happened.starts_with("poll a, end a, drop a, drop b, observe failed"), "{happened}");
-                signal.open(());
+                let backed_off = if when == When::Between { ", end backoff, drop backoff" } else { "" };
+                log.expect(&format!("poll a, end a, drop a, drop b, observe failed{backed_off}"));
+                if when == When::AsTheBackoffEnds {
+                    backoff.open(());
+                }
+                fire();
                 assert_eq!(world.poll(group.as_mut()), Poll::Ready(Err(Cancelled)));
                 let dropped = if when == When::Between { "" } else { ", drop backoff" };
                 log.expect(&format!("end signal, drop signal{dropped}"));
@@ -291,74 +576,128 @@ fn when_clock_observe_and_backoff_run_after_the_drain_in_this_order() {
     log.expect("make, drop a, when failed, clock, observe 1 failed 2 1");
 }
 
+/// Panics when it is dropped, if it is armed.
+struct Bomb {
+    name: &'static str,
+    log: Log,
+    armed: bool,
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        self.log.push(format!("drop {}", self.name));
+        if self.armed && !std::thread::panicking() {
+            panic!("drop of {}", self.name);
+        }
+    }
+}
+
 #[test]
-fn a_panic_anywhere_leaves_the_poll_and_nothing_alive() {
-    for place in ["factory", "second factory", "child", "clock", "when", "observe", "backoff", "backing off", "signal"]
-    {
-        let _at = kit::At(place.into());
-        let world = World::new();
-        let log = &world.log;
-        let blow = |at: &str| {
-            if at == place {
-                panic!("{at}");
-            }
-        };
-        let made = Cell::new(0);
-        let fired = Cell::new(false);
-        let mut group = pin!(
-            restart(
-                Limit::within(9, Duration::from_secs(1), || {
-                    blow("clock");
-                    Duration::ZERO
-                }),
-                || {
-                    made.set(made.get() + 1);
-                    blow("factory");
-                    if made.get() > 1 {
-                        blow("second factory");
+fn a_panic_anywhere_leaves_the_poll_and_nothing_alive_and_makes_no_other_generation() {
+    let of_children =
+        ["factory", "second factory", "child", "hook", "drop of plain", "drain", "grace", "grace is over"];
+    let after_them = ["when", "clock", "observe", "backoff", "backing off", "drop of backoff", "signal"];
+    for place in of_children.into_iter().chain(after_them) {
+        for container in CONTAINERS {
+            let _at = kit::At(format!("{place}, {container:?}"));
+            let (log, made, is_told, fired) = (Log::default(), Cell::new(0), Cell::new(false), Cell::new(false));
+            let is_told = &is_told;
+            let blow = |at: &str| {
+                if at == place {
+                    panic!("{at}");
+                }
+            };
+            let bomb = |name: &'static str| Bomb { name, log: log.clone(), armed: place == format!("drop of {name}") };
+            let make = || {
+                made.set(made.get() + 1);
+                blow("factory");
+                if made.get() > 1 {
+                    blow("second factory");
+                }
+                is_told.set(false);
+                let gate = Gate::new();
+                let mut told = Probe::new("told", &log, &gate).quiet();
+                let told = poll_fn(move |cx| {
+                    if is_told.get() {
+                        blow("drain");
                     }
-                    let sibling = Probe::new("a", log, &Gate::<Output>::new());
-                    (
-                        sibling,
-                        poll_fn(|_| -> Poll<Output> {
-                            blow("child");
-                            if place == "signal" { Poll::Pending } else { Poll::Ready(Err("failed")) }
-                        }),
-                    )
-                }
-            )
-            .when(|_| {
-                blow("when");
-                true
-            })
-            .observe(|_| blow("observe"))
-            .backoff(|_| {
-                blow("backoff");
-                poll_fn(|_| {
-                    blow("backing off");
-                    Poll::Ready(())
-                })
-            })
-            .cancel_on(poll_fn(|_| {
-                if fired.get() {
-                    blow("signal")
-                }
-                fired.set(true);
-                Poll::<()>::Pending
-            }))
-        );
-        let mut cx = Context::from_waker(Waker::noop());
-        let payload = loop {
-            match catch_unwind(AssertUnwindSafe(|| group.as_mut().poll(&mut cx))) {
-                Ok(polled) => assert!(polled.is_pending()),
-                Err(payload) => break payload,
-            }
-        };
-        assert_eq!(*payload.downcast::<String>().unwrap(), place);
-        log.expect(if place == "factory" { "" } else { "drop a" });
-        assert!(group.is_terminated());
-        let again = catch_unwind(AssertUnwindSafe(|| group.as_mut().poll(&mut cx))).unwrap_err();
-        assert_eq!(*again.downcast::<&str>().unwrap(), "`Restart` polled after a panic");
+                    Pin::new(&mut told).poll(cx)
+                });
+                let told = told.on_cancel(move |_| {
+                    blow("hook");
+                    is_told.set(true);
+                    if !place.starts_with("grace") {
+                        gate.open(Ok(1));
+                    }
+                });
+                let plain = bomb("plain");
+                let plain = poll_fn(move |_| {
+                    let _ = &plain;
+                    Poll::<Output>::Pending
+                });
+                let failing = poll_fn(|_| {
+                    blow("child");
+                    if place == "signal" { Poll::Pending } else { Poll::Ready(Err("failed")) }
+                });
+                [LocalBoxChild::new(told), LocalBoxChild::new(plain), LocalBoxChild::new(failing)]
+            };
+            let clock = || {
+                blow("clock");
+                Duration::ZERO
+            };
+            hold_in!(container, (told plain failing), |hold| {
+                let group = restart(Limit::within(9, Duration::from_secs(1), clock), holding(make, hold))
+                    .when(|_| {
+                        blow("when");
+                        true
+                    })
+                    .observe(|_| blow("observe"))
+                    .backoff(|_| {
+                        blow("backoff");
+                        let bomb = bomb("backoff");
+                        poll_fn(move |_| {
+                            let _ = &bomb;
+                            blow("backing off");
+                            Poll::Ready(())
+                        })
+                    })
+                    .grace(|| {
+                        blow("grace");
+                        poll_fn(|_| {
+                            blow("grace is over");
+                            Poll::<()>::Pending
+                        })
+                    })
+                    .cancel_on(poll_fn(|_| {
+                        if fired.replace(true) {
+                            blow("signal");
+                        }
+                        Poll::<()>::Pending
+                    }));
+                let mut group = pin!(group);
+                let mut cx = Context::from_waker(Waker::noop());
+                let payload = loop {
+                    match catch_unwind(AssertUnwindSafe(|| group.as_mut().poll(&mut cx))) {
+                        Ok(polled) => assert!(polled.is_pending()),
+                        Err(payload) => break payload,
+                    }
+                };
+                assert_eq!(*payload.downcast::<String>().unwrap(), place);
+                let mut dropped = log.take();
+                dropped.sort();
+                let expected: &[_] = match place {
+                    "factory" => &[],
+                    "second factory" | "backing off" | "drop of backoff" => &["drop backoff", "drop plain", "drop told"],
+                    _ => &["drop plain", "drop told"],
+                };
+                assert_eq!(dropped, expected);
+                assert_eq!(made.get(), if place == "second factory" { 2 } else { 1 });
+                assert!(group.is_terminated());
+                let again = catch_unwind(AssertUnwindSafe(|| group.as_mut().poll(&mut cx))).unwrap_err();
+                assert_eq!(*again.downcast::<&str>().unwrap(), "`Restart` polled after a panic");
+                log.expect("");
+            });
+        }
     }
 }
 

@@ -193,6 +193,7 @@ impl<T> Drop for Probe<T> {
 pub type Output = Result<u32, &'static str>;
 
 /// A log, a counting waker, and what is made with them.
+#[derive(Clone)]
 pub struct World {
     pub log: Log,
     pub wakes: Arc<Wakes>,
@@ -352,6 +353,11 @@ macro_rules! hold_in {
     };
 }
 pub(crate) use hold_in;
+
+/// A factory of containers out of one of arrays.
+pub fn holding<A, I>(mut make: impl FnMut() -> A, hold: impl Fn(A) -> I) -> impl FnMut() -> I {
+    move || hold(make())
+}
 
 /// A box of one type for the futures of all containers.
 pub fn boxed<'a, F: Future + 'a>(future: F) -> Any<'a, F::Output> {
