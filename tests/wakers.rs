@@ -327,3 +327,40 @@ fn a_parent_that_polls_at_once_when_it_is_woken_sees_the_child() {
         *parent.gather.lock().unwrap() = None;
     }
 }
+
+/// Drops the gather within its own wake, as a waker may whose task is aborted.
+#[test]
+fn a_parent_that_drops_the_gather_when_it_is_woken_is_kept_by_nobody() {
+    struct Drops {
+        gather: Mutex<Option<Pin<Box<dyn Future<Output = Result<Vec<usize>, usize>> + Send>>>>,
+        panics: bool,
+        wakes: AtomicUsize,
+    }
+
+    impl Wake for Drops {
+        fn wake(self: Arc<Self>) {
+            self.wakes.fetch_add(1, Ordering::Relaxed);
+            let taken = self.gather.lock().unwrap().take();
+            drop(taken);
+            if self.panics {
+                panic!("wake of the parent");
+            }
+        }
+    }
+
+    for (size, panics) in SIZES.into_iter().flat_map(|size| [(size, false), (size, true)]) {
+        let _at = At(format!("{size} children, panics: {panics}"));
+        let children = Children::new(size);
+        let mut gather = Box::pin(gather(children.make()));
+        let parent = Arc::new(Drops { gather: Mutex::new(None), panics, wakes: AtomicUsize::new(0) });
+        assert!(gather.as_mut().poll(&mut Context::from_waker(&Waker::from(parent.clone()))).is_pending());
+        *parent.gather.lock().unwrap() = Some(gather);
+
+        let [first, last] = [0, size - 1].map(|index| children.waker(index));
+        assert_eq!(catch_unwind(AssertUnwindSafe(|| first.wake())).is_err(), panics);
+        assert!(parent.gather.lock().unwrap().is_none());
+        assert_eq!(Arc::strong_count(&parent), 1);
+        last.wake();
+        assert_eq!(parent.wakes.load(Ordering::Relaxed), 1);
+    }
+}
