@@ -412,7 +412,7 @@ impl Iterator for Positions {
 impl Drop for WakerBlock {
     fn drop(&mut self) {
         // Dropped here, and not with the last waker: the parent may be gone for long by then.
-        let parent = self.header().parent.disarm(Hints::NONE);
+        let parent = self.header().parent.close();
         // SAFETY: COUNTED, this is the owner's reference.
         unsafe { release(self.header) };
         drop(parent);

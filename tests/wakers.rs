@@ -4,15 +4,16 @@
 
 mod kit;
 
-use std::future::{Future, poll_fn};
+use std::cell::Cell;
+use std::future::{Future, pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use gather::gather;
-use kit::{At, Wakes, World};
+use gather::{CancelExt as _, LocalBoxChild, gather};
+use kit::{At, Log, Wakes, World};
 
 const SIZES: [usize; 7] = [1, 2, 64, 65, 200, 4032, 4033];
 
@@ -252,6 +253,37 @@ fn a_parent_whose_drop_panics_is_dropped_once() {
     assert_eq!(by_hand::alive(), 0);
 }
 
+/// It is kept while children drain, and dropped with what the children left behind in the poll in which their grace is
+/// over, which is no poll that it was woken for.
+#[test]
+fn what_children_left_is_dropped_though_the_drop_of_the_parent_panics() {
+    let (log, over) = (Log::default(), Cell::new(false));
+    let grace = || poll_fn(|_| if over.get() { Poll::Ready(()) } else { Poll::Pending });
+    let children = || {
+        let told = pending().on_cancel(|_| ());
+        let (value, error) = (log.token("value"), log.token("error"));
+        vec![LocalBoxChild::new(ready(Ok(value))), LocalBoxChild::new(told), LocalBoxChild::new(ready(Err(error)))]
+    };
+    macro_rules! assert_dropped {
+        ($gather:expr, $dropped_in_first_poll:literal, $dropped:literal) => {
+            over.set(false);
+            let mut gather = Box::pin($gather.grace(grace));
+            let waker = by_hand::waker();
+            assert!(gather.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            drop(waker);
+            log.expect($dropped_in_first_poll);
+            over.set(true);
+            by_hand::on_drop(|| panic!("drop of the parent"));
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(catch_unwind(AssertUnwindSafe(|| gather.as_mut().poll(&mut cx).is_ready())).is_err());
+            assert_eq!(by_hand::alive(), 0);
+            log.expect($dropped);
+        };
+    }
+    assert_dropped!(gather(children()), "drop value", "drop error");
+    assert_dropped!(gather(children()).report(), "", "drop value, drop error");
+}
+
 /// Polls the gather within its own wake, as a waker may that runs its task at once.
 #[test]
 fn a_parent_that_polls_at_once_when_it_is_woken_sees_the_child() {
@@ -293,5 +325,42 @@ fn a_parent_that_polls_at_once_when_it_is_woken_sees_the_child() {
         }
         assert_eq!(parent.polls.load(Ordering::Relaxed), 4);
         *parent.gather.lock().unwrap() = None;
+    }
+}
+
+/// Drops the gather within its own wake, as a waker may whose task is aborted.
+#[test]
+fn a_parent_that_drops_the_gather_when_it_is_woken_is_kept_by_nobody() {
+    struct Drops {
+        gather: Mutex<Option<Pin<Box<dyn Future<Output = Result<Vec<usize>, usize>> + Send>>>>,
+        panics: bool,
+        wakes: AtomicUsize,
+    }
+
+    impl Wake for Drops {
+        fn wake(self: Arc<Self>) {
+            self.wakes.fetch_add(1, Ordering::Relaxed);
+            let taken = self.gather.lock().unwrap().take();
+            drop(taken);
+            if self.panics {
+                panic!("wake of the parent");
+            }
+        }
+    }
+
+    for (size, panics) in SIZES.into_iter().flat_map(|size| [(size, false), (size, true)]) {
+        let _at = At(format!("{size} children, panics: {panics}"));
+        let children = Children::new(size);
+        let mut gather = Box::pin(gather(children.make()));
+        let parent = Arc::new(Drops { gather: Mutex::new(None), panics, wakes: AtomicUsize::new(0) });
+        assert!(gather.as_mut().poll(&mut Context::from_waker(&Waker::from(parent.clone()))).is_pending());
+        *parent.gather.lock().unwrap() = Some(gather);
+
+        let [first, last] = [0, size - 1].map(|index| children.waker(index));
+        assert_eq!(catch_unwind(AssertUnwindSafe(|| first.wake())).is_err(), panics);
+        assert!(parent.gather.lock().unwrap().is_none());
+        assert_eq!(Arc::strong_count(&parent), 1);
+        last.wake();
+        assert_eq!(parent.wakes.load(Ordering::Relaxed), 1);
     }
 }

@@ -288,7 +288,11 @@ where
             Some(Started { block, cells, .. }) => {
                 assert_eq!(block.kept_count(), block.children());
                 // SAFETY: ONE-TYPE; all `kept` bits are set (KEPT), and the block that holds them goes.
-                unsafe { cells.into_box::<P::Kept>().assume_init().into_vec() }
+                let kept = unsafe { cells.into_box::<P::Kept>().assume_init().into_vec() };
+                // With it goes the parent's waker, whose destructor may panic. Were it dropped at the end of the block, a
+                // panic would leak the value of the block.
+                drop(block);
+                kept
             }
             None => Vec::new(),
         }

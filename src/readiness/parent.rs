@@ -25,7 +25,7 @@ const WOKEN: usize = 1;
 
 pub(crate) struct Parent {
     state: AtomicUsize,
-    /// Forbids to put a waker into the slot. Set while one is in it, or on its way in or out.
+    /// Forbids to put a waker into the slot. Set while one is in it, or on its way in or out; and when the gather is gone.
     is_occupied: AtomicBool,
     slot: UnsafeCell<Option<Waker>>,
 }
@@ -129,6 +129,14 @@ impl Parent {
             unsafe { (*slot).take() }
         });
         self.is_occupied.store(false, Ordering::Release);
+        waker
+    }
+
+    /// Takes the waker, if it is armed, for good: the gather is gone. One whose wake panics from now on is not put back,
+    /// unless it is being taken out at this very moment: then it is kept as long as a waker of a child is.
+    pub(crate) fn close(&self) -> Option<Waker> {
+        let waker = self.disarm(Hints::NONE);
+        self.is_occupied.store(true, Ordering::Relaxed);
         waker
     }
 
