@@ -10,8 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_core::FusedFuture;
 use gather::{CancelExt, Cancelled, Limit, LocalBoxChild, RestartError, gather, restart};
 use kit::{CONTAINERS, Container, Gate, Log, Output, Probe, World, boxed, hold_in, holding};
@@ -973,6 +974,22 @@ fn a_grace_is_made_in_each_generation_that_drains() {
     });
     assert!(pollster::block_on(group).is_err());
     assert_eq!(graces.get(), 4);
+}
+
+#[test]
+fn a_backoff_that_starts_anew_after_a_healthy_generation_is_send() {
+    let policy = ExponentialBuilder::new().without_max_times();
+    let (mut delays, mut since) = (policy.build(), Instant::now());
+    let group = restart(Limit::unlimited(), || [pending::<Output>()]).backoff(move |_| {
+        if since.elapsed() >= Duration::from_secs(60) {
+            delays = policy.build();
+        }
+        let delay = delays.next().expect("without end");
+        since = Instant::now() + delay;
+        ready(delay)
+    });
+    fn assert_send(_: impl Send) {}
+    assert_send(group);
 }
 
 #[test]
