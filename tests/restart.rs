@@ -650,6 +650,22 @@ fn the_signal_wins_wherever_it_is_fired_from() {
 }
 
 #[test]
+fn a_generation_that_completes_as_the_signal_fires_is_complete() {
+    for container in CONTAINERS {
+        let _at = kit::At(format!("{container:?}"));
+        let (world, signal, last) = (World::new(), Gate::new(), Gate::new());
+        let make = || [world.ready("a", Ok(1)), world.ready("b", Ok(2)), Probe::new("c", &world.log, &last)];
+        let mut group = hold_in!(container, (a b c), |hold| {
+            kit::any(restart(Limit::unlimited(), holding(make, hold)).cancel_on(signal.clone().wait()))
+        });
+        assert!(world.quiesce(group.as_mut()).0.is_pending());
+        last.open(Output::Ok(3));
+        signal.open(());
+        assert_eq!(world.quiesce(group.as_mut()).0, Poll::Ready(Ok(Ok(vec![1, 2, 3]))));
+    }
+}
+
+#[test]
 fn a_signal_during_the_drain_leaves_its_grace_as_it_is() {
     for container in CONTAINERS {
         let _at = kit::At(format!("{container:?}"));
