@@ -24,7 +24,7 @@ impl Limit {
     /// stands still nothing leaves the window; restarts that lie in its future, after it ran backwards, count as within
     /// it. A restart counts as long as `now <= then + window`.
     ///
-    /// *Complexity.* O(`limit`) time a failure, and memory for at most `limit` times. [`Limit::within_const`] does the
+    /// *Complexity.* O(`limit`) time a failure; it keeps at most `limit` times. [`Limit::within_const`] does the
     /// same without an allocator.
     ///
     /// # Panics

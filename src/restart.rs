@@ -245,6 +245,70 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     /// # Panics
     ///
     /// If it was polled before.
+    ///
+    /// # Examples
+    ///
+    /// How long to wait is any crate's to say, here [`backon`](https://docs.rs/backon)'s: twice as long each time, with
+    /// jitter, so that groups which failed together do not come back together.
+    ///
+    /// ```
+    /// use backon::{BackoffBuilder, ExponentialBuilder};
+    /// use gather::{Limit, restart};
+    /// # use std::{cell::RefCell, future::ready, time::Duration};
+    ///
+    /// let slept = RefCell::new(vec![]);
+    /// let sleep = |delay: Duration| { // in earnest: the runtime's
+    ///     slept.borrow_mut().push(delay);
+    ///     ready(())
+    /// };
+    /// let policy = ExponentialBuilder::new().with_min_delay(Duration::from_secs(1)).with_jitter().without_max_times();
+    /// let mut delays = policy.build();
+    /// let group = restart(Limit::restarts(4), || [ready(Err::<(), _>("refused"))])
+    ///     .backoff(|_| sleep(delays.next().expect("without end")));
+    /// assert!(pollster::block_on(group).is_err());
+    ///
+    /// assert_eq!(slept.borrow().len(), 4);
+    /// for (delay, least) in slept.borrow().iter().zip([1, 2, 4, 8].map(Duration::from_secs)) {
+    ///     assert!((least..=2 * least).contains(delay));
+    /// }
+    /// ```
+    ///
+    /// The same, from the start again after a generation that ran for a minute, and so counts as healthy. The closure
+    /// alone holds what it takes, so the group stays `Send`.
+    ///
+    /// ```
+    /// # use backon::{BackoffBuilder, ExponentialBuilder};
+    /// # use gather::{Limit, restart};
+    /// # use std::{cell::{Cell, RefCell}, future::ready, time::Duration};
+    /// # let time = Cell::new(Duration::ZERO);
+    /// # let pass = |time: &Cell<Duration>, seconds: Duration| time.set(time.get() + seconds);
+    /// # let now = || time.get(); // in earnest: that of the limit
+    /// # let slept = RefCell::new(vec![]);
+    /// # let sleep = |delay: Duration| {
+    /// #     slept.borrow_mut().push(delay.as_secs());
+    /// #     pass(&time, delay);
+    /// #     ready(())
+    /// # };
+    /// # let mut runs = [1, 1, 1, 90, 1, 59, 1].map(Duration::from_secs).into_iter();
+    /// # let policy = ExponentialBuilder::new().with_min_delay(Duration::from_secs(1)).without_max_times();
+    /// # let group = restart(Limit::restarts(6), || {
+    /// #     pass(&time, runs.next().unwrap());
+    /// #     [ready(Err::<(), _>("failed"))]
+    /// # });
+    /// let mut delays = policy.build();
+    /// let mut since = now(); // when the generation was made
+    /// let group = group.backoff(move |_| {
+    ///     if now().saturating_sub(since) >= Duration::from_secs(60) {
+    ///         delays = policy.build();
+    ///     }
+    ///     let delay = delays.next().expect("without end");
+    ///     since = now() + delay;
+    ///     sleep(delay)
+    /// });
+    /// # assert!(pollster::block_on(group).is_err());
+    /// // Generations that fail after 1, 1, 1, 90, 1, 59 and 1 seconds:
+    /// assert_eq!(*slept.borrow(), [1, 2, 4, 1, 2, 4]);
+    /// ```
     #[track_caller]
     pub fn backoff<N, F>(self, make: N) -> Restart<I, M, L, G, S, W, O, Backoff<N, ErrorOf<I>, F>>
     where

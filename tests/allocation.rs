@@ -2,6 +2,8 @@
 
 #![cfg(feature = "alloc")]
 
+mod kit;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn, ready};
@@ -111,6 +113,24 @@ fn a_restarted_tuple_allocates_nothing_over_1000_generations() {
         assert_eq!(made.get(), 1001);
     });
     assert_eq!(counted, (0, 0));
+}
+
+#[test]
+fn a_window_takes_no_more_memory_the_more_failures_there_are() {
+    let fails = |failures: u32| {
+        let limit = Limit::within(3, Duration::from_secs(10), kit::stumbling_clock());
+        let mut made = 0;
+        let group = restart(limit, || {
+            made += 1;
+            [ready(if made <= failures { Err("failed") } else { Ok(made) })]
+        });
+        let (counted, result) = allocated(|| run(group));
+        assert_eq!(result, Ok([failures + 1]));
+        counted
+    };
+    let (count, bytes) = fails(10);
+    assert!(count > 0 && bytes <= 4 * size_of::<Duration>(), "{count} allocations of {bytes} bytes");
+    assert_eq!(fails(100_000), (count, bytes));
 }
 
 #[test]

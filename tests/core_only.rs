@@ -46,3 +46,17 @@ fn restart_limits_without_an_allocator() {
     let error = pollster::block_on(group.grace(|| ready(()))).unwrap_err();
     assert_eq!(error, RestartError::LimitReached { restarts: 3, source: "failed" });
 }
+
+#[test]
+fn a_nested_restart_and_its_settings() {
+    let (made, seen) = (Cell::new(0), Cell::new(0));
+    let group = restart(Limit::unlimited(), || {
+        made.set(made.get() + 1);
+        (pending::<Result<(), _>>().cleanup(|| ready(())), ready(Err::<(), _>(made.get())))
+    });
+    let group = group.nested().when(|error| *error < 3).observe(|failure| seen.set(seen.get() + failure.error));
+    let group = group.backoff(|_| ready(())).grace(pending::<()>).cancel_on(pending::<()>());
+    let ended = pollster::block_on(gather([group.map(|ended| ended.unwrap().map(drop))]));
+    assert_eq!(ended, Err(RestartError::NotRetried { restarts: 2, source: 3 }));
+    assert_eq!((made.get(), seen.get()), (3, 6));
+}

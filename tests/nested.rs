@@ -4,14 +4,17 @@
 
 mod kit;
 
+use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
-use gather::{CancelExt, Cancelled, Limit, gather, restart};
-use kit::{Gate, Output, Probe, World};
+use gather::{CancelExt, Cancelled, Child, Failure, Limit, LocalBoxChild, RestartError, gather, restart};
+use kit::{Any, CONTAINERS, Container, Gate, Output, Probe, World, boxed, hold_in, holding};
 
-fn told<'a>(world: &'a World, name: &'static str, gate: &Gate<Output>) -> impl gather::Child<Output = Output> + 'a {
+fn told<'a>(world: &'a World, name: &'static str, gate: &Gate<Output>) -> impl Child<Output = Output> + use<'a> {
     Probe::new(name, &world.log, gate).on_cancel(|child| world.log.push(format!("tell {}", child.name)))
 }
 
@@ -53,7 +56,7 @@ fn one_that_was_never_polled_tells_its_children_too() {
 #[test]
 fn a_cause_that_was_set_before_stands() {
     let world = World::new();
-    let (gate, fail, seen) = (Gate::new(), Gate::<Output>::new(), std::cell::Cell::new(None));
+    let (gate, fail, seen) = (Gate::new(), Gate::<Output>::new(), Cell::new(None));
     let inner = gather((told(&world, "a", &gate), ready(Err::<(), _>("inner"))));
     let mut outer = pin!(gather((
         inner.nested().map(|result| {
@@ -74,7 +77,7 @@ fn a_cause_that_was_set_before_stands() {
 
 #[test]
 fn it_ends_without_a_result_or_with_cancelled_if_it_can_say_so() {
-    let seen = std::cell::Cell::new(0);
+    let seen = Cell::new(0);
     let inner = || gather([pending::<Result<(), &str>>()]);
     let outer = gather((
         inner().nested().map(|result| {
@@ -144,20 +147,244 @@ fn gathers_nest_to_any_depth_in_one_poll() {
     assert_eq!(world.poll(pin!(gather([tree(5, 4)]))), Poll::Ready(Ok([781])));
 }
 
+/// In which state a nested restart is when its parent cancels it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Unpolled,
+    Running,
+    Draining,
+    Between,
+    BackingOff,
+}
+
+/// How its parent comes to cancel it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Parent {
+    GatherFails,
+    GatherIsCancelled,
+    RestartFails,
+}
+
 #[test]
-fn a_nested_restart_is_cancelled_by_its_own_handshake() {
+fn a_nested_restart_is_cancelled_by_its_own_handshake_in_every_state() {
+    use State::{BackingOff, Between, Draining, Running, Unpolled};
+    for state in [Unpolled, Running, Draining, Between, BackingOff] {
+        for parent in [Parent::GatherFails, Parent::GatherIsCancelled, Parent::RestartFails] {
+            for container in CONTAINERS {
+                let _at = kit::At(format!("{state:?}, {parent:?}, {container:?}"));
+                is_cancelled_in(state, parent, container);
+            }
+        }
+    }
+}
+
+fn is_cancelled_in(state: State, parent: Parent, container: Container) {
     let world = World::new();
-    let (gate, fail) = (Gate::new(), Gate::<Output>::new());
-    let group = restart(Limit::unlimited(), || [told(&world, "a", &gate)]);
-    let mut outer = pin!(gather((group.nested().map(|_| Ok(())), fail.clone().wait())));
-    assert!(world.poll(outer.as_mut()).is_pending());
-    fail.open(Err("failed"));
-    assert!(world.poll(outer.as_mut()).is_pending());
-    world.log.expect("tell a");
-    // It fails in its drain: no further generation.
-    gate.open(Err("late"));
-    assert_eq!(world.poll(outer.as_mut()), Poll::Ready(Err("failed")));
-    world.log.expect("end a, drop a");
+    let (log, stop, over) = (&world.log, Gate::<Output>::new(), Gate::new());
+    let (a, b) = (Gate::<Output>::new(), Gate::<Output>::new());
+    let make = || {
+        let inner = || {
+            log.push("make");
+            (told(&world, "a", &a), Probe::new("b", log, &b))
+        };
+        let inner = restart(Limit::unlimited(), inner).backoff(|_| Probe::new("backoff", log, &over)).nested();
+        let sibling: LocalBoxChild<'_, Output> = match parent {
+            Parent::GatherIsCancelled => LocalBoxChild::new(pending()),
+            _ => LocalBoxChild::new(stop.clone().wait()),
+        };
+        [sibling, LocalBoxChild::new(inner.map(|ended| panic!("it ends without a result: {ended:?}")))]
+    };
+    let mut outer = hold_in!(container, (a b), |hold| match parent {
+        Parent::GatherFails => {
+            let all = gather(hold(make()));
+            boxed(async move { assert_eq!(all.await.map(drop), Err("stop")) })
+        }
+        Parent::GatherIsCancelled => {
+            let all = gather(hold(make())).cancel_on(stop.clone().wait());
+            boxed(async move { assert_eq!(all.await.map(drop), Err(Cancelled)) })
+        }
+        Parent::RestartFails => {
+            let group = restart(Limit::unlimited(), holding(make, hold));
+            boxed(async move { assert_eq!(group.await.map(drop), Ok(())) })
+        }
+    });
+    let quiesce = |outer: &mut Any<'_, ()>, expected: &str| {
+        let polled = world.quiesce(outer.as_mut()).0;
+        log.expect(expected);
+        polled
+    };
+    if state != State::Unpolled {
+        assert!(quiesce(&mut outer, "make").is_pending());
+    }
+    match state {
+        State::Unpolled | State::Running => {}
+        State::Draining => {
+            b.open(Err("b"));
+            assert!(quiesce(&mut outer, "end b, drop b, tell a").is_pending());
+        }
+        State::Between => {
+            // No `quiesce`, which would go on to the next generation.
+            over.open(());
+            a.open(Err("a"));
+            assert!(world.poll(outer.as_mut()).is_pending());
+            log.expect("end a, drop a, drop b, end backoff, drop backoff");
+        }
+        State::BackingOff => {
+            a.open(Err("a"));
+            assert!(quiesce(&mut outer, "end a, drop a, drop b").is_pending());
+        }
+    }
+    stop.open(Err("stop"));
+    // If the parent is a restart, it makes it anew.
+    let make = if parent == Parent::RestartFails { "make" } else { "" };
+    let comma = if make.is_empty() { "" } else { ", " };
+    let polled = match (state, parent) {
+        (State::Running | State::Draining, _) | (State::Between, Parent::GatherIsCancelled) => {
+            let cancelled = match state {
+                State::Running => "tell a, drop b",
+                State::Draining => "",
+                // The signal of a gather is polled after its children, of which this one was woken.
+                _ => "make, tell a, drop b",
+            };
+            assert!(quiesce(&mut outer, cancelled).is_pending());
+            // It fails in its drain: no other generation of its own.
+            a.open(Err("late"));
+            quiesce(&mut outer, &format!("end a, drop a{comma}{make}"))
+        }
+        (State::Unpolled | State::Between, _) => quiesce(&mut outer, make),
+        (State::BackingOff, _) => quiesce(&mut outer, &format!("drop backoff{comma}{make}")),
+    };
+    assert_eq!(polled.is_ready(), parent != Parent::RestartFails);
+}
+
+#[test]
+fn one_that_gives_up_is_a_failure_of_its_child_and_counts_anew() {
+    for container in CONTAINERS {
+        let _at = kit::At(format!("{container:?}"));
+        let seen = RefCell::new(vec![]);
+        let minute = Duration::from_secs(60);
+        let make = || {
+            let inner = restart(Limit::within(1, minute, || Duration::ZERO), || [ready(Err::<(), _>("failed"))]);
+            let inner = inner.observe(|f| seen.borrow_mut().push(format!("{} {} {}", f.index, f.restarts, f.recent)));
+            [LocalBoxChild::new(pending()), LocalBoxChild::new(inner.nested())]
+        };
+        let result = hold_in!(container, (a b), |hold| {
+            let outer = restart(Limit::restarts(2), holding(make, hold));
+            let outer = outer.observe(|f| seen.borrow_mut().push(format!("outer {} {} {}", f.index, f.error, f.restarts)));
+            pollster::block_on(outer).map(drop)
+        });
+        let inner = RestartError::LimitReached { restarts: 1, source: "failed" };
+        assert_eq!(result, Err(RestartError::LimitReached { restarts: 2, source: inner }));
+        let outer = "outer 1 limit reached after 1 restarts";
+        let expected: Vec<_> =
+            (0..3).flat_map(|made| ["0 0 0".into(), "0 1 1".into(), format!("{outer} {made}")]).collect();
+        assert_eq!(*seen.borrow(), expected);
+    }
+    // Also one that was refused by its own `when`.
+    let refused = restart(Limit::unlimited(), || [ready(Err::<(), _>("failed"))]).when(|_| false).nested();
+    let error = RestartError::NotRetried { restarts: 0, source: "failed" };
+    assert_eq!(pollster::block_on(gather((pending(), refused))), Err::<((), _), _>(error));
+}
+
+#[test]
+fn a_factory_that_panics_within_a_parent_leaves_nothing_alive() {
+    for generation in [1, 2] {
+        for parent_restarts in [false, true] {
+            for container in CONTAINERS {
+                let _at = kit::At(format!("{generation}, {parent_restarts}, {container:?}"));
+                let (world, made, outer_made) = (World::new(), Cell::new(0), Cell::new(0));
+                let (log, fail) = (&world.log, Gate::<Output>::new());
+                let make = || {
+                    outer_made.set(outer_made.get() + 1);
+                    let inner = restart(Limit::unlimited(), || {
+                        made.set(made.get() + 1);
+                        assert!(made.get() != generation, "factory");
+                        (told(&world, "a", &Gate::new()), fail.clone().wait())
+                    });
+                    let inner = inner.grace(|| ready(())).nested().map(|ended| ended.map(|_| 0));
+                    let error = |error: RestartError<&'static str>| error.into_source();
+                    [
+                        LocalBoxChild::new(told(&world, "first", &Gate::new())),
+                        LocalBoxChild::new(inner.map(move |ended| ended.map_err(error))),
+                        LocalBoxChild::new(Probe::new("last", log, &Gate::new())),
+                    ]
+                };
+                let mut outer = hold_in!(container, (a b c), |hold| match parent_restarts {
+                    false => {
+                        let all = gather(hold(make()));
+                        boxed(async move { assert!(all.await.is_err()) })
+                    }
+                    true => {
+                        let group = restart(Limit::unlimited(), holding(make, hold));
+                        boxed(async move { drop(group.await) })
+                    }
+                });
+                if generation == 2 {
+                    assert!(world.poll(outer.as_mut()).is_pending());
+                    log.expect("");
+                    fail.open(Err("failed"));
+                    assert!(world.poll(outer.as_mut()).is_pending());
+                    log.expect("tell a, drop a");
+                }
+                let payload = catch_unwind(AssertUnwindSafe(|| world.poll(outer.as_mut()))).unwrap_err();
+                assert_eq!(*payload.downcast::<&str>().unwrap(), "factory");
+                log.expect("drop first, drop last");
+                assert_eq!((made.get(), outer_made.get()), (generation, 1));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_settings_of_a_restart_may_come_before_or_after_nested() {
+    for order in 0..3 {
+        let _at = kit::At(format!("order {order}"));
+        let world = World::new();
+        let log = &world.log;
+        let (fail, signal, next) = (Gate::<Output>::new(), Gate::new(), Gate::new());
+        let make = || {
+            log.push("make");
+            (told(&world, "a", &Gate::new()), Probe::new("b", log, &fail))
+        };
+        let group = || restart(Limit::unlimited(), make);
+        let when = |error: &&str| {
+            log.push(format!("when {error}"));
+            true
+        };
+        let observe = |failure: &Failure<'_, &str>| log.push(format!("observe {}", failure.error));
+        let backoff = |failure: &Failure<'_, &str>| {
+            log.push(format!("backoff {}", failure.error));
+            next.clone().wait()
+        };
+        let grace = || {
+            log.push("grace");
+            ready(())
+        };
+        let signalled = signal.clone().wait();
+        let child = match order {
+            0 => LocalBoxChild::new(
+                group().when(when).observe(observe).backoff(backoff).grace(grace).cancel_on(signalled).nested(),
+            ),
+            1 => LocalBoxChild::new(
+                group().nested().cancel_on(signalled).grace(grace).backoff(backoff).observe(observe).when(when),
+            ),
+            _ => LocalBoxChild::new(
+                group().backoff(backoff).grace(grace).nested().when(when).cancel_on(signalled).observe(observe),
+            ),
+        };
+        let mut outer = pin!(gather([child.map(|ended| ended.map(drop))]));
+        assert!(world.quiesce(outer.as_mut()).0.is_pending());
+        log.expect("make");
+        fail.open(Err("failed"));
+        assert!(world.quiesce(outer.as_mut()).0.is_pending());
+        log.expect("end b, drop b, tell a, grace, drop a, when failed, observe failed, backoff failed");
+        next.open(());
+        assert!(world.quiesce(outer.as_mut()).0.is_pending());
+        log.expect("make");
+        signal.open(());
+        assert_eq!(world.quiesce(outer.as_mut()).0, Poll::Ready(Err(Cancelled)));
+        log.expect("tell a, drop b, grace, drop a");
+    }
 }
 
 fn assert_send<T: Send>(future: T) -> T {

@@ -10,10 +10,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_core::FusedFuture;
-use gather::{CancelExt, Cancelled, Child, Limit, LocalBoxChild, RestartError, gather, restart};
+use gather::{CancelExt, Cancelled, Limit, LocalBoxChild, RestartError, gather, restart};
 use kit::{CONTAINERS, Container, Gate, Log, Output, Probe, World, boxed, hold_in, holding};
 
 /// The gates of each generation's two children, made by the factory.
@@ -442,6 +443,45 @@ fn a_window_slides() {
 }
 
 #[test]
+fn a_window_counts_as_a_list_of_all_restarts_would() {
+    // All rows of gaps between six failures, with a window of 10.
+    let gaps = [0, 1, 5, 10, 11];
+    for row in 0..gaps.len().pow(5) {
+        let times: Vec<u64> = (0..6)
+            .scan((row, 0), |(row, time), _| {
+                let now = *time;
+                *time += gaps[*row % gaps.len()];
+                *row /= gaps.len();
+                Some(now)
+            })
+            .collect();
+        for limit in [1, 2] {
+            let mut all = vec![];
+            for now in &times {
+                if all.iter().filter(|then| *now <= **then + 10).count() >= limit {
+                    break;
+                }
+                all.push(*now);
+            }
+            assert_eq!(restarts_within(limit as u32, &times), all.len() as u32, "{limit} within 10 at {times:?}");
+        }
+    }
+}
+
+#[test]
+fn a_window_keeps_no_more_than_its_limit_over_any_number_of_failures() {
+    // In place it has room for no more: three after a failure that had two before it.
+    let (mut made, mut most) = (0, 0);
+    let group = restart(Limit::within_const::<3, _>(Duration::from_secs(10), kit::stumbling_clock()), || {
+        made += 1;
+        [ready(if made <= 100_000 { Err("failed") } else { Ok(made) })]
+    });
+    let group = group.observe(|failure| most = most.max(failure.recent));
+    assert_eq!(pollster::block_on(group), Ok([100_001]));
+    assert_eq!(most, 2);
+}
+
+#[test]
 #[should_panic(expected = "a `Limit` within a window of zero would never count two restarts together")]
 fn a_window_of_zero_is_refused() {
     let _ = Limit::within(1, Duration::ZERO, || Duration::ZERO);
@@ -533,6 +573,225 @@ fn the_signal_ends_it_from_every_state() {
         }
         assert!(group.is_terminated());
         assert_eq!(generations.0.borrow().len(), 1);
+    }
+}
+
+#[test]
+fn the_signal_wins_wherever_it_is_fired_from() {
+    let of_children = ["factory", "second factory", "child", "hook", "grace", "drain"];
+    for place in of_children.into_iter().chain(["when", "clock", "observe", "backoff", "backing off"]) {
+        for container in CONTAINERS {
+            let _at = kit::At(format!("{place}, {container:?}"));
+            let (world, signal, drains) = (World::new(), Gate::new(), Cell::new(0));
+            let (made, observed) = (Cell::new(0), Cell::new(0));
+            let fire = |at: &str| {
+                if at == place {
+                    signal.open(());
+                }
+            };
+            let make = || {
+                made.set(made.get() + 1);
+                drains.set(0);
+                fire(if made.get() == 1 { "factory" } else { "second factory" });
+                let told = poll_fn(|cx| {
+                    // It takes two polls, so that there is a grace.
+                    match drains.get() {
+                        0 => return Poll::Pending,
+                        1 => cx.waker().wake_by_ref(),
+                        _ => return Poll::Ready(Ok(1)),
+                    }
+                    fire("drain");
+                    drains.set(2);
+                    Poll::Pending
+                });
+                let told = told.on_cancel(|_| {
+                    fire("hook");
+                    drains.set(1);
+                });
+                let failing = poll_fn(|_| {
+                    fire("child");
+                    Poll::Ready(Err("failed"))
+                });
+                [LocalBoxChild::new(told), LocalBoxChild::new(pending::<Output>()), LocalBoxChild::new(failing)]
+            };
+            let clock = || {
+                fire("clock");
+                Duration::ZERO
+            };
+            let mut group = hold_in!(container, (a b c), |hold| {
+                let group = restart(Limit::within(9, Duration::from_secs(1), clock), holding(make, hold))
+                    .when(|_| {
+                        fire("when");
+                        true
+                    })
+                    .observe(|_| {
+                        fire("observe");
+                        observed.set(observed.get() + 1);
+                    })
+                    .backoff(|_| {
+                        fire("backoff");
+                        poll_fn(|_| {
+                            fire("backing off");
+                            Poll::Ready(())
+                        })
+                    })
+                    .grace(|| {
+                        fire("grace");
+                        pending::<()>()
+                    })
+                    .cancel_on(signal.clone().wait());
+                boxed(async move { group.await.map(|ended| ended.map(drop)) })
+            });
+            assert_eq!(world.quiesce(group.as_mut()).0, Poll::Ready(Err(Cancelled)));
+            assert_eq!(made.get(), if place == "second factory" { 2 } else { 1 });
+            assert_eq!(observed.get(), made.get(), "failures that the signal overtakes");
+        }
+    }
+}
+
+#[test]
+fn a_generation_that_completes_as_the_signal_fires_is_complete() {
+    for container in CONTAINERS {
+        let _at = kit::At(format!("{container:?}"));
+        let (world, signal, last) = (World::new(), Gate::new(), Gate::new());
+        let make = || [world.ready("a", Ok(1)), world.ready("b", Ok(2)), Probe::new("c", &world.log, &last)];
+        let mut group = hold_in!(container, (a b c), |hold| {
+            kit::any(restart(Limit::unlimited(), holding(make, hold)).cancel_on(signal.clone().wait()))
+        });
+        assert!(world.quiesce(group.as_mut()).0.is_pending());
+        last.open(Output::Ok(3));
+        signal.open(());
+        assert_eq!(world.quiesce(group.as_mut()).0, Poll::Ready(Ok(Ok(vec![1, 2, 3]))));
+    }
+}
+
+#[test]
+fn a_signal_during_the_drain_leaves_its_grace_as_it_is() {
+    for container in CONTAINERS {
+        let _at = kit::At(format!("{container:?}"));
+        let (world, signal, fail) = (World::new(), Gate::new(), Gate::new());
+        let (log, over) = (&world.log, Gate::new());
+        let make = || {
+            let deaf = || LocalBoxChild::new(Probe::new("deaf", log, &Gate::new()).on_cancel(|_| ()));
+            [deaf(), LocalBoxChild::new(Probe::new("failing", log, &fail)), deaf()]
+        };
+        let mut group = hold_in!(container, (a b c), |hold| {
+            let group = restart(Limit::unlimited(), holding(make, hold)).grace(|| {
+                log.push("make grace");
+                Probe::new("grace", log, &over)
+            });
+            let group = group.cancel_on(Probe::new("signal", log, &signal));
+            boxed(async move { group.await.map(|ended: Result<_, RestartError<&str>>| ended.map(drop)) })
+        });
+        assert!(world.quiesce(group.as_mut()).0.is_pending());
+        fail.open(Output::Err("failed"));
+        assert!(world.quiesce(group.as_mut()).0.is_pending());
+        log.expect("end failing, drop failing, make grace");
+        signal.open(());
+        assert!(world.quiesce(group.as_mut()).0.is_pending());
+        log.expect("end signal, drop signal");
+        over.open(());
+        assert_eq!(world.quiesce(group.as_mut()).0, Poll::Ready(Err(Cancelled)));
+        log.expect("end grace, drop grace, drop deaf, drop deaf");
+    }
+}
+
+#[test]
+fn every_failure_is_seen_with_its_counts_before_the_verdict() {
+    // The child that fails in each generation, and what is seen of it: index, restarts and recent ones.
+    type Seen = (usize, u32, u32);
+    macro_rules! assert_seen {
+        ($limit:expr, $failing:expr, $when:expr, $signal:expr, $expected:expr, $result:expr) => {
+            for container in CONTAINERS {
+                let _at = kit::At(format!("{container:?}, {}", stringify!($limit)));
+                let (seen, made) = (RefCell::new(Vec::<Seen>::new()), Cell::new(0));
+                let make = || {
+                    made.set(made.get() + 1);
+                    let failing = $failing[made.get() - 1];
+                    std::array::from_fn(|index| {
+                        let ends = ready(if index == failing { Err(made.get()) } else { Ok(index) });
+                        LocalBoxChild::new(async move { if index <= failing { ends.await } else { pending().await } })
+                    })
+                };
+                let result = hold_in!(container, (a b c), |hold| {
+                    let group = restart($limit, holding(make, hold)).when($when).observe(|failure| {
+                        assert_eq!(*failure.error, made.get());
+                        seen.borrow_mut().push((failure.index, failure.restarts, failure.recent));
+                    });
+                    // Each is seen before anything comes of it.
+                    let group = group.backoff(|failure| {
+                        assert_eq!(seen.borrow().last(), Some(&(failure.index, failure.restarts, failure.recent)));
+                        ready(())
+                    });
+                    // Fires in the poll in which that generation fails.
+                    let group = group.cancel_on(poll_fn(|_| match $signal == made.get() {
+                        true => Poll::Ready(()),
+                        false => Poll::Pending,
+                    }));
+                    pollster::block_on(group).map(|ended| ended.map(drop))
+                });
+                let expected: &[Seen] = &$expected;
+                assert_eq!(*seen.borrow(), expected);
+                assert_eq!(result, $result);
+            }
+        };
+    }
+    const NEVER: usize = usize::MAX;
+    // The last one, by the limit.
+    let last = |restarts| Ok(Err(RestartError::LimitReached { restarts, source: restarts as usize + 1 }));
+    assert_seen!(Limit::restarts(0), [1], |_| true, NEVER, [(1, 0, 0)], last(0));
+    let counts = [(2, 0, 0), (0, 1, 1), (1, 2, 2), (1, 3, 3)];
+    assert_seen!(Limit::restarts(3), [2, 0, 1, 1], |_| true, NEVER, counts, last(3));
+    let clock = |times: &'static [u64]| {
+        let mut times = times.iter();
+        move || Duration::from_secs(*times.next().unwrap())
+    };
+    let ten = Duration::from_secs(10);
+    let counts = [(0, 0, 0), (1, 1, 1), (2, 2, 2), (0, 3, 2), (1, 4, 2), (2, 5, 0), (0, 6, 1), (0, 7, 2), (0, 8, 3)];
+    let (times, failing) = (&[0, 4, 8, 12, 16, 40, 41, 42, 43], [0, 1, 2, 0, 1, 2, 0, 0, 0]);
+    assert_seen!(Limit::within(3, ten, clock(times)), failing, |_| true, NEVER, counts, last(8));
+    assert_seen!(Limit::within_const::<3, _>(ten, clock(times)), failing, |_| true, NEVER, counts, last(8));
+    // The one that is refused.
+    let refused = Ok(Err(RestartError::NotRetried { restarts: 2, source: 3 }));
+    let counts = [(0, 0, 0), (1, 1, 1), (2, 2, 2)];
+    assert_seen!(Limit::unlimited(), [0, 1, 2], |error| *error < 3, NEVER, counts, refused);
+    // The one that is overtaken by the signal, which would have been refused, or the last.
+    assert_seen!(Limit::unlimited(), [0, 1, 2], |error| *error < 3, 3, counts, Err(Cancelled));
+    assert_seen!(Limit::restarts(2), [0, 1, 2], |_| true, 3, counts, Err(Cancelled));
+    assert_seen!(Limit::unlimited(), [0, 1, 2], |_| true, 3, counts, Err(Cancelled));
+}
+
+#[test]
+fn the_last_error_is_the_callers_and_the_others_are_dropped_in_time() {
+    for (limit, refused) in [(2, 9), (9, 3)] {
+        for container in CONTAINERS {
+            let _at = kit::At(format!("{container:?}, {limit}"));
+            let (world, names) = (World::new(), ["", "first", "second", "third"]);
+            let made = Cell::new(0);
+            let make = || {
+                made.set(made.get() + 1);
+                world.log.push(format!("make {}", made.get()));
+                let error = world.log.token(names[made.get()]);
+                [LocalBoxChild::new(pending::<Result<u32, kit::Token>>()), LocalBoxChild::new(ready(Err(error)))]
+            };
+            let mut group = hold_in!(container, (a b), |hold| {
+                let group = restart(Limit::restarts(limit), holding(make, hold));
+                let group = group.when(|error: &kit::Token| *error != names.get(refused).copied().unwrap_or_default());
+                boxed(async move { group.await.map(drop) })
+            });
+            let Poll::Ready(Err(error)) = world.quiesce(group.as_mut()).0 else { panic!("it fails") };
+            let expected = match limit {
+                2 => "LimitReached { restarts: 2, source: third }",
+                _ => "NotRetried { restarts: 2, source: third }",
+            };
+            assert_eq!(format!("{error:?}"), expected);
+            drop(group);
+            world.log.expect("make 1, drop first, make 2, drop second, make 3");
+            let source = error.into_source();
+            world.log.expect("");
+            drop(source);
+            world.log.expect("drop third");
+        }
     }
 }
 
@@ -734,6 +993,22 @@ fn a_grace_is_made_in_each_generation_that_drains() {
 }
 
 #[test]
+fn a_backoff_that_starts_anew_after_a_healthy_generation_is_send() {
+    let policy = ExponentialBuilder::new().without_max_times();
+    let (mut delays, mut since) = (policy.build(), Instant::now());
+    let group = restart(Limit::unlimited(), || [pending::<Output>()]).backoff(move |_| {
+        if since.elapsed() >= Duration::from_secs(60) {
+            delays = policy.build();
+        }
+        let delay = delays.next().expect("without end");
+        since = Instant::now() + delay;
+        ready(delay)
+    });
+    fn assert_send(_: impl Send) {}
+    assert_send(group);
+}
+
+#[test]
 fn every_container_restarts() {
     macro_rules! assert_restarts {
         ($make:expr) => {{
@@ -793,11 +1068,49 @@ fn errors_name_the_count_and_their_source() {
 }
 
 #[test]
-fn debug_polls_nothing() {
-    let group = restart(Limit::restarts(3), || (pending::<Output>(), pending::<Output>()));
-    assert!(format!("{group:?}").starts_with("Restart { state: Unpolled, restarts: 0"));
-    let all = gather((pending::<Output>(), pending::<Output>()));
-    assert!(format!("{all:?}").starts_with("Gather { phase: Unpolled"));
-    fn is_child<C: Child>(_: &C) {}
-    is_child(&group.nested());
+fn debug_says_the_state_and_polls_nothing() {
+    let (world, fail, over, drained, signal) =
+        (World::new(), Gate::<Output>::new(), Gate::new(), Gate::<Output>::new(), Gate::new());
+    let make = || {
+        let told = drained.clone().wait().on_cancel(|_| ());
+        (told, pending::<Output>(), fail.clone().wait())
+    };
+    let group = || restart(Limit::restarts(3), make).backoff(|_| over.clone().wait()).cancel_on(signal.clone().wait());
+    let mut all = pin!(group());
+    macro_rules! assert_debug {
+        ($state:literal, $restarts:literal, $gather:literal) => {
+            let expected =
+                concat!("Restart { state: ", $state, ", restarts: ", $restarts, ", gather: Gather { phase: ");
+            assert_eq!(format!("{all:?}"), format!("{expected}{}, .. }}, .. }}", $gather));
+        };
+    }
+    assert_debug!("Unpolled", 0, "Ended, cause: Completed, children: [ended, ended, ended]");
+    assert_eq!(format!("{:?}", group().nested()), format!("Nested({all:?})"));
+    assert!(world.poll(all.as_mut()).is_pending());
+    assert_debug!("Running", 0, "Running, children: [pending, pending, pending]");
+    fail.open(Err("failed"));
+    assert!(world.poll(all.as_mut()).is_pending());
+    assert_debug!("Running", 0, "Draining, cause: Failed(2), children: [draining, ended, ended]");
+    drained.open(Ok(1));
+    assert!(world.poll(all.as_mut()).is_pending());
+    assert_debug!("BackingOff", 1, "Ended, cause: Failed(2), children: [ended, ended, ended]");
+    over.open(());
+    fail.open(Err("failed"));
+    assert!(world.poll(all.as_mut()).is_pending());
+    drained.open(Ok(1));
+    over.open(());
+    assert!(world.poll(all.as_mut()).is_pending());
+    assert_debug!("Between", 2, "Ended, cause: Failed(2), children: [ended, ended, ended]");
+    assert!(world.poll(all.as_mut()).is_pending());
+    signal.open(());
+    assert!(world.poll(all.as_mut()).is_pending());
+    assert_debug!("Cancelled", 2, "Draining, cause: Cancelled, children: [draining, ended, ended]");
+    drained.open(Ok(1));
+    assert!(world.poll(all.as_mut()).is_ready());
+    assert_debug!("Ended", 2, "Ended, cause: Cancelled, children: [ended, ended, ended]");
+
+    let mut panics = pin!(restart(Limit::restarts(3), || -> [std::future::Ready<Output>; 1] { panic!("factory") }));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(catch_unwind(AssertUnwindSafe(|| panics.as_mut().poll(&mut cx))).is_err());
+    assert!(format!("{panics:?}").starts_with("Restart { state: Panicked, restarts: 0, "), "{panics:?}");
 }

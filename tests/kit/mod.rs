@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use gather::{CancelExt, Child, LocalBoxChild};
 
@@ -362,6 +363,16 @@ pub fn holding<A, I>(mut make: impl FnMut() -> A, hold: impl Fn(A) -> I) -> impl
 /// A box of one type for the futures of all containers.
 pub fn boxed<'a, F: Future + 'a>(future: F) -> Any<'a, F::Output> {
     Box::pin(future)
+}
+
+/// Goes on by 9 seconds for each failure, but at every third one back by 7.
+pub fn stumbling_clock() -> impl FnMut() -> Duration {
+    let (mut failures, mut seconds) = (0, 0);
+    move || {
+        failures += 1;
+        seconds = if failures % 3 == 0 { seconds - 7 } else { seconds + 9 };
+        Duration::from_secs(seconds)
+    }
 }
 
 /// Says where an assertion failed.
