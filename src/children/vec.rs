@@ -125,9 +125,7 @@ impl<'a, C: Child, P> Group<'a, C, P> {
     #[inline]
     fn child<'b>(&'b mut self, position: usize) -> LiveChild<'a, 'b, C, P> {
         debug_assert!(self.open.is_live(position));
-        // SAFETY: IN-PLACE, a live child lies in the buffer, whose pointer is not null.
-        let child = unsafe { NonNull::new_unchecked(self.children.add(self.open.index(position))) };
-        LiveChild { child, position, group: self }
+        LiveChild { child: self.children.wrapping_add(self.open.index(position)), position, group: self }
     }
 
     fn drop_kept(&mut self, position: usize) {
@@ -144,19 +142,27 @@ impl<C: Child, P> Drop for Buffer<C, P> {
     }
 }
 
-/// A live child in the buffer.
+/// A live child in the buffer, and its group, which is lent to this one alone.
 struct LiveChild<'a, 'b, C: Child, P> {
-    child: NonNull<C>,
+    child: *mut C,
     position: usize,
     group: &'b mut Group<'a, C, P>,
 }
 
-impl<C: Child, P> LiveChild<'_, '_, C, P> {
+impl<'a, 'b, C: Child, P> LiveChild<'a, 'b, C, P> {
     #[inline]
-    fn end_child(&mut self) {
+    fn parts(&mut self) -> (Pin<&mut C>, &OpenGroup<'a>) {
+        // SAFETY: IN-PLACE, the child is there and stays where it is.
+        (unsafe { Pin::new_unchecked(&mut *self.child) }, &self.group.open)
+    }
+
+    /// Destroys the child.
+    #[inline]
+    fn end_child(self) -> (usize, &'b mut Group<'a, C, P>) {
         self.group.open.end(self.position);
-        // SAFETY: IN-PLACE. Its bit was set, and each caller does this once, with nothing after it.
+        // SAFETY: IN-PLACE, the child was there; its bit is no longer set, and nothing else leads to it.
         unsafe { self.child.drop_in_place() };
+        (self.position, self.group)
     }
 }
 
@@ -172,34 +178,32 @@ where
 
     #[inline]
     fn child(&mut self) -> Pin<&mut C> {
-        // SAFETY: IN-PLACE, the child is there and stays where it is.
-        unsafe { Pin::new_unchecked(self.child.as_mut()) }
+        self.parts().0
     }
 
     #[inline]
     fn poll_with<R>(&mut self, _: &mut Context<'_>, poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> R) -> R {
-        // SAFETY: as in `child`; written out because the group is borrowed beside it.
-        let child = unsafe { Pin::new_unchecked(self.child.as_mut()) };
-        self.group.open.with_waker(self.position, |waker| poll(child, &mut Context::from_waker(waker)))
+        let position = self.position;
+        let (child, open) = self.parts();
+        open.with_waker(position, |waker| poll(child, &mut Context::from_waker(waker)))
     }
 
     #[inline]
-    fn keep(mut self, end: End<C::Output>) {
-        self.end_child();
-        let Group { open, cells, .. } = self.group;
+    fn keep(self, end: End<C::Output>) {
+        let (position, Group { open, cells, .. }) = self.end_child();
         // SAFETY: ONE-TYPE; the child was live until now, so its cell is empty (KEPT).
-        unsafe { cells.write::<P::Kept>(open.index(self.position), P::keep(end)) };
-        open.set_kept(self.position, true);
+        unsafe { cells.write::<P::Kept>(open.index(position), P::keep(end)) };
+        open.set_kept(position, true);
     }
 
     #[inline]
-    fn stop(mut self, output: C::Output) {
-        self.end_child();
-        *self.group.stopped = Some(output);
+    fn stop(self, output: C::Output) {
+        let (_, group) = self.end_child();
+        *group.stopped = Some(output);
     }
 
     #[inline]
-    fn discard(mut self) {
+    fn discard(self) {
         self.end_child();
     }
 }
