@@ -24,6 +24,7 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 }
 
 /// To another place.
+#[allow(clippy::boxed_local, reason = "it is moved out of its box")]
 fn moved<F>(gather: Box<F>) -> Box<F> {
     let gather = *gather;
     Box::new(black_box(gather))
