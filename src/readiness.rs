@@ -35,9 +35,13 @@
 //! - COUNTED: the allocation lives while `references` is not zero. The owner holds one reference and each `Waker` handed
 //!   out holds one, but for those that [`OpenGroup::with_waker`] lends, whose life its call encloses.
 //! - WITHIN: every pointer to the header, a group, a summary word or a child's position is derived from the allocation's
-//!   own pointer, and stays in its bounds.
+//!   own pointer, and stays in its bounds. A number of a group or a word is below the count of them: it was counted up to
+//!   that, or is that of a mark or a hint, and marks are set for groups that are there, hints bounded where they are
+//!   read. A position is that of a bit, so below `WIDTH`, and a group is as large as that.
 //! - OWNED: `live` and `kept` of a group are touched by the owner alone, through `&mut WakerBlock` or an [`OpenGroup`]
 //!   that borrows it, or read through `&WakerBlock`.
+//! - SHARED: all else that is reached is atomic, or the [`Parent`], which may be shared, or was written by
+//!   [`new`](WakerBlock::new) and is but read since. So wakers work on any thread.
 
 #![allow(unsafe_code, reason = "one allocation that outlives its owner, and wakers that are positions in it")]
 
@@ -93,9 +97,9 @@ pub(crate) struct WakerBlock {
     live_count: usize,
 }
 
-// SAFETY: COUNTED and OWNED. What is shared is atomic, what is not is reached through the one owner.
+// SAFETY: COUNTED, SHARED; and OWNED, by who has the handle now.
 unsafe impl Send for WakerBlock {}
-// SAFETY: OWNED. Through a shared reference the owner touches atomics, and only reads what is none.
+// SAFETY: COUNTED, SHARED; and OWNED: what is no one else's is only read through a shared reference.
 unsafe impl Sync for WakerBlock {}
 
 /// `None` where the sizes overflow.
@@ -275,7 +279,7 @@ impl WakerBlock {
     pub(crate) fn open(&mut self, number: usize) -> OpenGroup<'_> {
         let Group { live, kept, .. } = self.group(number);
         let (live, kept) = (live.get(), kept.get());
-        // SAFETY: WITHIN.
+        // SAFETY: WITHIN. A pointer, and no reference, so that wakers made of it reach the header too.
         let group = unsafe { group_of(self.header, number) };
         OpenGroup { group, first: number * WIDTH, live, kept, live_count: &mut self.live_count }
     }
@@ -373,8 +377,8 @@ impl OpenGroup<'_> {
     pub(crate) fn with_waker<R>(&self, position: usize, poll: impl FnOnce(&Waker) -> R) -> R {
         debug_assert!(position < WIDTH);
         let data = self.group.as_ptr().cast::<u8>().wrapping_add(position);
-        // SAFETY: the vtable keeps the contract of a waker. The lent waker is not dropped, so it takes no reference, and
-        // the block, which is borrowed, lives while it is lent (COUNTED).
+        // SAFETY: the vtable keeps the contract of a waker: COUNTED, SHARED. The lent waker is not dropped, so it takes no
+        // reference, and the block, which is borrowed, lives while it is lent.
         let waker = ManuallyDrop::new(unsafe { Waker::new(data.cast(), &VTABLE) });
         poll(&waker)
     }
@@ -521,7 +525,7 @@ unsafe fn release(header: NonNull<Header>) {
     references.load(Ordering::Acquire);
     let (base, children) = (*base, *children);
     let layout = layout(children).expect("the same as when it was allocated");
-    // SAFETY: COUNTED, this was the last reference. The pointer and the layout are those of the allocation.
+    // SAFETY: COUNTED, this was the last reference; WITHIN. The pointer and the layout are those of the allocation.
     unsafe {
         for word in 0..summary_words(children.div_ceil(WIDTH)) {
             summary_of(header, children, word).drop_in_place();
@@ -559,7 +563,7 @@ impl Position {
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone_waker, wake, wake_by_ref, drop_waker);
 
 unsafe fn clone_waker(data: *const ()) -> RawWaker {
-    // SAFETY: COUNTED, by the waker that is cloned.
+    // SAFETY: COUNTED, by the waker that is cloned, also if that was lent.
     let references = unsafe { &Position::of(data).header.as_ref().references };
     if references.fetch_add(1, Ordering::Relaxed) > MAX_REFERENCES {
         abort();

@@ -69,10 +69,11 @@ impl Scope {
     }
 
     pub(crate) fn run<R>(&self, step: impl FnOnce() -> R) -> R {
-        match &*self.span {
-            Some(span) => span.in_scope(step),
-            None => step(),
-        }
+        let entered = self.span.as_ref().map(Span::enter);
+        let result = step();
+        // Not at the end of the block, as in `Span::in_scope`: a panic of the subscriber there would leak the result.
+        drop(entered);
+        result
     }
 
     pub(crate) fn take(&mut self) -> Self {

@@ -5,7 +5,9 @@ mod kit;
 use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::future::{pending, poll_fn, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
@@ -297,7 +299,7 @@ fn a_subscriber_that_panics_leaves_nothing_alive() {
         let world = World::new();
         let told = kit::Probe::new("a", &world.log, &Gate::<Output>::new()).on_cancel(|_| ());
         let mut all = pin!(gather((told, ready(Err::<(), _>("failed")))));
-        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.poll(all.as_mut())));
+        let polled = catch_unwind(AssertUnwindSafe(|| world.poll(all.as_mut())));
         assert_eq!(*polled.unwrap_err().downcast::<&str>().unwrap(), "subscriber");
         world.log.expect("drop a");
         fn is_terminated(gather: &impl futures_core::FusedFuture) -> bool {
@@ -305,6 +307,44 @@ fn a_subscriber_that_panics_leaves_nothing_alive() {
         }
         assert!(is_terminated(&*all));
     });
+}
+
+#[test]
+fn values_are_dropped_though_the_subscriber_panics_when_the_span_is_left() {
+    /// Panics once: when a span is exited, or when it is closed.
+    struct Panics {
+        when: &'static str,
+        is_over: AtomicBool,
+    }
+
+    impl Panics {
+        fn reach(&self, moment: &str) {
+            if moment == self.when && !self.is_over.swap(true, Ordering::Relaxed) {
+                panic!("subscriber");
+            }
+        }
+    }
+
+    impl<S: Subscriber> Layer<S> for Panics {
+        fn on_exit(&self, _: &Id, _: Context<'_, S>) {
+            self.reach("exit");
+        }
+
+        fn on_close(&self, _: Id, _: Context<'_, S>) {
+            self.reach("close");
+        }
+    }
+
+    for when in ["exit", "close"] {
+        let world = World::new();
+        let value = world.log.token("value");
+        let subscriber = tracing_subscriber::registry().with(Panics { when, is_over: AtomicBool::new(false) });
+        tracing::subscriber::with_default(subscriber, || {
+            let mut all = pin!(gather((ready(Ok::<_, &str>(value)),)));
+            assert!(catch_unwind(AssertUnwindSafe(|| world.poll(all.as_mut()).is_ready())).is_err());
+        });
+        world.log.expect("drop value");
+    }
 }
 
 #[test]

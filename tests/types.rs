@@ -8,7 +8,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use gather::{CancelExt, Gather, Limit, gather, restart};
+use gather::{
+    BoxChild, CancelExt, Cleanup, Gather, Limit, LocalBoxChild, Map, Nested, Shield, WithHook, gather, restart,
+};
 
 /// A child with chosen auto traits and output.
 struct Part<T, O>(PhantomData<T>, PhantomData<fn() -> O>);
@@ -171,6 +173,49 @@ fn auto_traits_follow_signal_grace_and_closures() {
     .backoff(|_| ready(()));
     is_send(&group);
     is_sync(&group);
+}
+
+#[test]
+fn auto_traits_of_the_adapters_follow_their_parts() {
+    macro_rules! assert_adapters {
+        ($($adapter:ty: $send:literal $sync:literal $unpin:literal;)*) => {$(
+            assert_eq!(has!($adapter: Send), $send, "{}: Send", stringify!($adapter));
+            assert_eq!(has!($adapter: Sync), $sync, "{}: Sync", stringify!($adapter));
+            assert_eq!(has!($adapter: Unpin), $unpin, "{}: Unpin", stringify!($adapter));
+        )*};
+    }
+    // Futures are pinned, closures are not. What a closure returns is not held, but for a clean-up.
+    assert_adapters! {
+        WithHook<Plain, ()>: true true true;
+        WithHook<NotSend, ()>: false false true;
+        WithHook<NotSync, ()>: true false true;
+        WithHook<NotUnpin, ()>: true true false;
+        WithHook<Plain, Rc<()>>: false false true;
+        WithHook<Plain, PhantomPinned>: true true true;
+        Cleanup<Plain, (), Plain>: true true true;
+        Cleanup<NotSend, (), Plain>: false false true;
+        Cleanup<NotUnpin, (), Plain>: true true false;
+        Cleanup<Plain, Rc<()>, Plain>: false false true;
+        Cleanup<Plain, PhantomPinned, Plain>: true true true;
+        Cleanup<Plain, (), NotSend>: false false true;
+        Cleanup<Plain, (), NotSync>: true false true;
+        Cleanup<Plain, (), NotUnpin>: true true false;
+        Shield<Plain>: true true true;
+        Shield<NotSend>: false false true;
+        Shield<NotUnpin>: true true false;
+        Map<Plain, (), ()>: true true true;
+        Map<NotSend, (), ()>: false false true;
+        Map<NotUnpin, (), ()>: true true false;
+        Map<Plain, Rc<()>, ()>: false false true;
+        Map<Plain, PhantomPinned, ()>: true true true;
+        Map<Plain, (), Rc<()>>: true true true;
+        Map<NotSendValue, (), ()>: true true true;
+        Nested<Gather<[NotSendValue; 1]>>: false false true;
+        Nested<Gather<[NotUnpin; 1]>>: true true false;
+        Nested<Gather<Vec<NotUnpin>>>: true true true;
+        BoxChild<'static, Rc<()>>: true false true;
+        LocalBoxChild<'static, ()>: false false true;
+    }
 }
 
 // The span of the `tracing` feature takes room of its own.

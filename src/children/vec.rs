@@ -4,12 +4,15 @@
 //! Invariants of this module's `unsafe`:
 //!
 //! - IN-PLACE: from the start on the caller's buffer is neither moved, grown, nor touched by its own `Vec`, whose length
-//!   is zero; a child in it is there exactly while its `live` bit is set, and is dropped where it is. Before the start
-//!   no child was pinned. It is held as a `Vec`, never as a `Box`, so that moving the handle says nothing of its content.
-//! - KEPT: a cell holds a value exactly while its `kept` bit is set. A bit is set after the value was written, and unset
-//!   before it is dropped or taken.
-//! - ONE-TYPE: the cells of a `Buffer<C, P>` were made for `<P as Judge<C::Output>>::Kept`, and hold nothing else. `P`
-//!   changes only before the start, when there are no cells.
+//!   is zero, and the waker block is made for as many children as lie in it. A child is there exactly while its `live`
+//!   bit is set, that of its open group while there is one. Only its [`LiveChild`] leads to it, of which there is one at a
+//!   time, made for a live child alone. It is dropped where it is, and none is left when the buffer is freed; so it may be
+//!   pinned. Before the start no child was pinned. It is held as a `Vec`, never as a `Box`, so that moving the handle says
+//!   nothing of its content.
+//! - KEPT: a cell holds a value exactly while its `kept` bit is set. A bit is set after the child was dropped and the
+//!   value was written, and unset before it is dropped or taken.
+//! - ONE-TYPE: the cells of a `Buffer<C, P>` were made for `<P as Judge<C::Output>>::Kept`, as many as there are children,
+//!   and hold nothing else. `P` changes only before the start, when there are no cells.
 
 #![allow(unsafe_code, reason = "children dropped one by one in a buffer, and results written into one in any order")]
 
@@ -120,20 +123,18 @@ struct Group<'a, C: Child, P> {
 }
 
 impl<'a, C: Child, P> Group<'a, C, P> {
-    /// The child is live: so are the positions that `live` and `next_woken` of an open group give out, until they end; and
-    /// a visit ends no other child than its own.
+    /// The child must be live (IN-PLACE): so are the positions that `live` and `next_woken` of an open group give out,
+    /// until they end; and a visit ends no other child than its own.
     #[inline]
     fn child<'b>(&'b mut self, position: usize) -> LiveChild<'a, 'b, C, P> {
         debug_assert!(self.open.is_live(position));
-        // SAFETY: IN-PLACE, a live child lies in the buffer, whose pointer is not null.
-        let child = unsafe { NonNull::new_unchecked(self.children.add(self.open.index(position))) };
-        LiveChild { child, position, group: self }
+        LiveChild { child: self.children.wrapping_add(self.open.index(position)), position, group: self }
     }
 
     fn drop_kept(&mut self, position: usize) {
         assert!(self.open.is_kept(position));
         self.open.set_kept(position, false);
-        // SAFETY: KEPT, its bit was set.
+        // SAFETY: KEPT, its bit was set until now.
         unsafe { self.cells.drop_value(self.open.index(position)) };
     }
 }
@@ -144,19 +145,27 @@ impl<C: Child, P> Drop for Buffer<C, P> {
     }
 }
 
-/// A live child in the buffer.
+/// A live child in the buffer, and its group, which is lent to this one alone.
 struct LiveChild<'a, 'b, C: Child, P> {
-    child: NonNull<C>,
+    child: *mut C,
     position: usize,
     group: &'b mut Group<'a, C, P>,
 }
 
-impl<C: Child, P> LiveChild<'_, '_, C, P> {
+impl<'a, 'b, C: Child, P> LiveChild<'a, 'b, C, P> {
     #[inline]
-    fn end_child(&mut self) {
+    fn parts(&mut self) -> (Pin<&mut C>, &OpenGroup<'a>) {
+        // SAFETY: IN-PLACE, the child is there and stays where it is.
+        (unsafe { Pin::new_unchecked(&mut *self.child) }, &self.group.open)
+    }
+
+    /// Destroys the child.
+    #[inline]
+    fn end_child(self) -> (usize, &'b mut Group<'a, C, P>) {
         self.group.open.end(self.position);
-        // SAFETY: IN-PLACE. Its bit was set, and each caller does this once, with nothing after it.
+        // SAFETY: IN-PLACE, the child was there; its bit is no longer set, and nothing else leads to it.
         unsafe { self.child.drop_in_place() };
+        (self.position, self.group)
     }
 }
 
@@ -172,34 +181,32 @@ where
 
     #[inline]
     fn child(&mut self) -> Pin<&mut C> {
-        // SAFETY: IN-PLACE, the child is there and stays where it is.
-        unsafe { Pin::new_unchecked(self.child.as_mut()) }
+        self.parts().0
     }
 
     #[inline]
     fn poll_with<R>(&mut self, _: &mut Context<'_>, poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> R) -> R {
-        // SAFETY: as in `child`; written out because the group is borrowed beside it.
-        let child = unsafe { Pin::new_unchecked(self.child.as_mut()) };
-        self.group.open.with_waker(self.position, |waker| poll(child, &mut Context::from_waker(waker)))
+        let position = self.position;
+        let (child, open) = self.parts();
+        open.with_waker(position, |waker| poll(child, &mut Context::from_waker(waker)))
     }
 
     #[inline]
-    fn keep(mut self, end: End<C::Output>) {
-        self.end_child();
-        let Group { open, cells, .. } = self.group;
+    fn keep(self, end: End<C::Output>) {
+        let (position, Group { open, cells, .. }) = self.end_child();
         // SAFETY: ONE-TYPE; the child was live until now, so its cell is empty (KEPT).
-        unsafe { cells.write::<P::Kept>(open.index(self.position), P::keep(end)) };
-        open.set_kept(self.position, true);
+        unsafe { cells.write::<P::Kept>(open.index(position), P::keep(end)) };
+        open.set_kept(position, true);
     }
 
     #[inline]
-    fn stop(mut self, output: C::Output) {
-        self.end_child();
-        *self.group.stopped = Some(output);
+    fn stop(self, output: C::Output) {
+        let (_, group) = self.end_child();
+        *group.stopped = Some(output);
     }
 
     #[inline]
-    fn discard(mut self) {
+    fn discard(self) {
         self.end_child();
     }
 }
@@ -287,7 +294,7 @@ where
         match self.get_mut().started.take() {
             Some(Started { block, cells, .. }) => {
                 assert_eq!(block.kept_count(), block.children());
-                // SAFETY: ONE-TYPE; all `kept` bits are set (KEPT), and the block that holds them goes.
+                // SAFETY: ONE-TYPE; all `kept` bits are set (KEPT), and go with the block.
                 let kept = unsafe { cells.into_box::<P::Kept>().assume_init().into_vec() };
                 // With it goes the parent's waker, whose destructor may panic. Were it dropped at the end of the block, a
                 // panic would leak the value of the block.
@@ -322,14 +329,16 @@ struct Cells<O> {
     outputs: PhantomData<O>,
 }
 
-// SAFETY: the cells hold values that were made of outputs: the output, its `Ok`, its `Err`, or both.
+// SAFETY: the cells hold values that were made of outputs and hold nothing else ([`Judge`]), and own them.
 unsafe impl<O: Send> Send for Cells<O> {}
 // SAFETY: as above.
 unsafe impl<O: Sync> Sync for Cells<O> {}
 
 /// What is done with cells where their type is not known.
 struct CellType {
+    /// Of cells of this type, the one of this index, which holds a value.
     drop_value: unsafe fn(NonNull<u8>, usize),
+    /// All cells, made by [`Cells::new`] for this type and with this count. Drops no value. They are the caller's.
     free: unsafe fn(NonNull<u8>, usize),
 }
 
@@ -338,7 +347,7 @@ impl CellType {
         CellType {
             // SAFETY: the caller's, of `Cells::drop_value`.
             drop_value: |cells, index| unsafe { cells.cast::<K>().add(index).drop_in_place() },
-            // SAFETY: made by `Cells::new` with this count, and freed once.
+            // SAFETY: the caller's, of `CellType::free`.
             free: |cells, count| unsafe { drop(boxed::<K>(cells, count)) },
         }
     }
@@ -360,16 +369,16 @@ impl<O> Cells<O> {
 
     /// # Safety
     ///
-    /// `K` is the type that the cells were made for, and the cell is empty.
+    /// `K` is the type that the cells were made for, the index is that of a child, and the cell is empty.
     unsafe fn write<K>(&mut self, index: usize, value: K) {
         debug_assert!(index < self.count);
-        // SAFETY: by the caller; the index is that of a child.
+        // SAFETY: by the caller.
         unsafe { self.cells.cast::<K>().add(index).write(value) };
     }
 
     /// # Safety
     ///
-    /// The cell holds a value.
+    /// The index is that of a child, and the cell holds a value.
     unsafe fn drop_value(&mut self, index: usize) {
         debug_assert!(index < self.count);
         // SAFETY: by the caller.
@@ -388,7 +397,7 @@ impl<O> Cells<O> {
 
 impl<O> Drop for Cells<O> {
     fn drop(&mut self) {
-        // SAFETY: made by `new` with this count.
+        // SAFETY: made by `new` for this type and with this count; whoever takes them forgets `self`.
         unsafe { (self.of.free)(self.cells, self.count) };
     }
 }

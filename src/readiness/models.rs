@@ -251,11 +251,6 @@ fn a_parent_that_is_put_back_loses_no_later_wake() {
         ready: AtomicUsize,
     }
 
-    // SAFETY: a `Parent` is shared in the block's header too; OCCUPIED says how.
-    unsafe impl Send for Shared {}
-    // SAFETY: as above.
-    unsafe impl Sync for Shared {}
-
     fn poll(shared: &Shared, waker: &Waker) -> usize {
         let polled = shared.parent.woken().map_or(0, |_| shared.ready.swap(0, Ordering::AcqRel));
         match shared.parent.arm(waker) {
@@ -285,6 +280,28 @@ fn a_parent_that_is_put_back_loses_no_later_wake() {
         let polled = poll(&shared, &waker);
         thread.join().unwrap();
         assert!(polled & 2 != 0 || parent.0.load(Ordering::Acquire) > 0);
+    });
+}
+
+/// A parent that is put back while the gather goes is touched by one at a time, and is gone with the block at the latest.
+#[test]
+fn put_back_against_the_drop_of_the_gather() {
+    model("put back against the drop of the gather", || {
+        let (shared, parent) = (Arc::new(Parent::new()), Arc::new(Counted::default()));
+        assert!(shared.arm(&parent.clone().into()).is_some());
+        let thread = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                if let Some(waker) = shared.disarm(Hints::NONE) {
+                    shared.put_back(waker);
+                }
+                shared.wake(Hints::NONE);
+            }
+        });
+        drop(shared.close());
+        thread.join().unwrap();
+        drop(shared);
+        assert_eq!(Arc::strong_count(&parent), 1);
     });
 }
 

@@ -14,7 +14,8 @@
 //! Invariant of this module's `unsafe`:
 //!
 //! - OCCUPIED: the slot is touched by one at a time: by who has set `is_occupied`, until it unsets `WOKEN`; after that by
-//!   who sets `WOKEN`, until it unsets `is_occupied`. Each step acquires what the one before it released.
+//!   who sets `WOKEN`, until it unsets `is_occupied`. Each step acquires what the one before it released. Nobody else
+//!   unsets either of them; so while the slot is not occupied it is empty, and `WOKEN` is set.
 
 use core::task::Waker;
 
@@ -29,6 +30,9 @@ pub(crate) struct Parent {
     is_occupied: AtomicBool,
     slot: UnsafeCell<Option<Waker>>,
 }
+
+// SAFETY: the slot is all that is not atomic (OCCUPIED). A waker may be put in and taken out on any thread.
+unsafe impl Sync for Parent {}
 
 /// Words that may not be empty, by their number; one hint stands for all that are congruent.
 #[derive(Clone, Copy)]

@@ -1,12 +1,15 @@
 //! What cannot be seen through a gather.
 
+use core::mem;
 use core::task::Waker;
-use std::vec;
+use std::process::{self, Command};
+use std::string::String;
 use std::vec::Vec;
+use std::{env, panic, println, vec};
 
 use super::parent::Hints;
-use super::{GROUP, WakerBlock, layout};
-use crate::sync::{HINTS, WIDTH};
+use super::{GROUP, MAX_REFERENCES, WakerBlock, layout};
+use crate::sync::{HINTS, Ordering, WIDTH};
 
 fn waker_of(block: &mut WakerBlock, child: usize) -> Waker {
     block.open(child / WIDTH).with_waker(child % WIDTH, Waker::clone)
@@ -47,6 +50,29 @@ fn a_child_costs_about_a_byte() {
         assert!(bytes * 10 <= children * 12, "{children} children: {bytes} bytes");
     }
     assert_eq!(GROUP, WIDTH);
+}
+
+/// In a process of its own, which must end before it has another waker.
+#[test]
+fn too_many_clones_of_a_waker_end_the_process() {
+    const IN_ITS_OWN: &str = "GATHER_TEST_TOO_MANY_CLONES";
+    if env::var_os(IN_ITS_OWN).is_some() {
+        let mut block = WakerBlock::new(1);
+        let waker = waker_of(&mut block, 0);
+        block.header().references.store(MAX_REFERENCES, Ordering::Relaxed);
+        mem::forget(waker.clone());
+        println!("as many as may be");
+        mem::forget(panic::catch_unwind(|| waker.clone()));
+        println!("one too many");
+        process::exit(0);
+    }
+    let mut again = Command::new(env::current_exe().unwrap());
+    again.args(["--exact", "--nocapture", "readiness::tests::too_many_clones_of_a_waker_end_the_process"]);
+    let output = again.env(IN_ITS_OWN, "").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("as many as may be") && !said.contains("one too many"), "{said}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("too many clones of a child's waker"));
+    assert!(!output.status.success());
 }
 
 #[test]

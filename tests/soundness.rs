@@ -1,0 +1,348 @@
+//! The worst that safe code can do to where children and outputs lie. AddressSanitizer runs it too.
+
+#![cfg(feature = "alloc")]
+
+mod kit;
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, pending, poll_fn, ready};
+use std::hint::black_box;
+use std::marker::PhantomPinned;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use gather::{Child, LocalBoxChild, OnCancel, gather};
+use kit::{At, CONTAINERS, Output, Token, World, gather_in};
+use tokio::sync::Notify;
+
+const SIZES: [usize; 6] = [1, 2, 64, 65, 130, 4033];
+
+fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// To another place.
+#[allow(clippy::boxed_local, reason = "it is moved out of its box")]
+fn moved<F>(gather: Box<F>) -> Box<F> {
+    let gather = *gather;
+    Box::new(black_box(gather))
+}
+
+/// With room for more children than there are.
+fn with_room<C>(count: usize, child: impl FnMut(usize) -> C) -> Vec<C> {
+    let mut children = Vec::with_capacity(count + 5);
+    children.extend((0..count).map(child));
+    children
+}
+
+/// Asserts that it is where it was when it was first called.
+struct Still<'a> {
+    at: Cell<usize>,
+    polls: Cell<usize>,
+    act: &'a dyn Fn(usize) -> Poll<Output>,
+    alive: &'a Cell<usize>,
+    _pinned: PhantomPinned,
+}
+
+impl<'a> Still<'a> {
+    fn new(act: &'a dyn Fn(usize) -> Poll<Output>, alive: &'a Cell<usize>) -> Self {
+        alive.set(alive.get() + 1);
+        Still { at: Cell::new(0), polls: Cell::new(0), act, alive, _pinned: PhantomPinned }
+    }
+
+    fn assert_still(&self) {
+        let here = (&raw const *self).addr();
+        assert!([0, here].contains(&self.at.replace(here)), "it was moved");
+    }
+}
+
+impl Child for Still<'_> {
+    type Output = Output;
+
+    fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output> {
+        self.assert_still();
+        self.polls.set(self.polls.get() + 1);
+        cx.waker().wake_by_ref();
+        (self.act)(self.polls.get())
+    }
+
+    fn cancel(self: Pin<&mut Self>) -> OnCancel {
+        self.assert_still();
+        OnCancel::Drain
+    }
+
+    fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output>> {
+        self.poll_child(cx).map(Some)
+    }
+}
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        if self.polls.get() > 0 {
+            self.assert_still();
+        }
+        self.alive.set(self.alive.get() - 1);
+    }
+}
+
+/// The gather over a `Vec` is `Unpin`, and is moved after each poll; its children are not.
+#[test]
+fn children_stay_where_they_are_though_the_gather_is_moved() {
+    let endless: &dyn Fn(usize) -> Poll<Output> = &|_| Poll::Pending;
+    let ends = |end: fn() -> Output| move |polls| if polls < 4 { Poll::Pending } else { Poll::Ready(end()) };
+    let (completes, fails, panics) = (ends(|| Ok(1)), ends(|| Err("failed")), ends(|| panic!("child")));
+    let acts: [(&str, &dyn Fn(usize) -> Poll<Output>); 3] =
+        [("completes", &completes), ("fails, and drains", &fails), ("panics", &panics)];
+    for (size, (name, act)) in SIZES.into_iter().flat_map(|size| acts.map(|act| (size, act))) {
+        let _at = At(format!("{size} children, one {name}"));
+        let alive = Cell::new(0);
+        let children = with_room(size, |index| {
+            let act = if name == "completes" || index == size / 2 { act } else { endless };
+            Still::new(act, &alive)
+        });
+        let mut grace = 0;
+        let over = || {
+            poll_fn(move |_| {
+                grace += 1;
+                if grace < 3 { Poll::Pending } else { Poll::Ready(()) }
+            })
+        };
+        let mut gather = Box::new(gather(children).grace(over));
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                gather = moved(gather);
+                if let Poll::Ready(result) = poll(&mut *gather) {
+                    break result;
+                }
+            }
+        }));
+        match (name, ended) {
+            ("completes", Ok(Ok(values))) => assert_eq!(values.len(), size),
+            ("panics", Err(_)) | ("fails, and drains", Ok(Err("failed"))) => {}
+            (_, ended) => panic!("ended with {ended:?}"),
+        }
+        assert_eq!(alive.get(), 0);
+    }
+    // Forgotten, they are never dropped, and nothing else may ever lie where they lie.
+    let alive = Cell::new(0);
+    let mut forgotten = gather(with_room(3, |_| Still::new(endless, &alive)));
+    assert!(poll(&mut forgotten).is_pending());
+    let forgotten = std::mem::ManuallyDrop::new(forgotten);
+    assert_eq!(alive.get(), 3);
+    drop(std::mem::ManuallyDrop::into_inner(forgotten));
+    assert_eq!(alive.get(), 0);
+}
+
+/// Waiters that lie in the children, linked to each other: woken, ended and dropped in every order.
+#[test]
+fn children_that_are_linked_to_each_other() {
+    for size in SIZES {
+        let _at = At(format!("{size} children"));
+        for woken in [0, 1, size / 2, size] {
+            let notify = Notify::new();
+            let child = async |index: usize| {
+                notify.notified().await;
+                if index + 1 == size && index > 0 { Err(index) } else { Ok(index) }
+            };
+            let mut gather = Box::new(gather(with_room(size, child)));
+            assert!(poll(&mut *gather).is_pending());
+            (0..woken).for_each(|_| notify.notify_one());
+            gather = moved(gather);
+            let ended = poll(&mut *gather);
+            assert_eq!(ended.is_ready(), woken == size);
+            if woken == 1 && size > 1 {
+                notify.notify_waiters();
+                gather = moved(gather);
+                assert!(poll(&mut *gather).is_ready());
+            }
+            drop(gather);
+            notify.notify_waiters();
+        }
+    }
+}
+
+/// Counts its drops, and asserts its alignment.
+#[repr(align(4096))]
+struct Aligned<'a>(&'a Cell<usize>);
+
+impl Aligned<'_> {
+    fn assert_aligned(&self) {
+        assert_eq!((&raw const *self).addr() % 4096, 0);
+    }
+}
+
+impl<'a> Future for Aligned<'a> {
+    type Output = Aligned<'a>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Aligned<'a>> {
+        self.assert_aligned();
+        Poll::Ready(Aligned(self.0))
+    }
+}
+
+impl Drop for Aligned<'_> {
+    fn drop(&mut self) {
+        self.assert_aligned();
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn children_and_values_lie_aligned() {
+    for size in [1, 2, 64, 65, 130] {
+        let drops = Cell::new(0);
+        let values = pollster::block_on(gather(with_room(size, |_| Aligned(&drops))).settle());
+        assert_eq!(drops.replace(0), size);
+        values.iter().for_each(Aligned::assert_aligned);
+        drop(values);
+        assert_eq!(drops.get(), size);
+    }
+}
+
+thread_local! {
+    static DROPS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Of no size.
+struct Nothing;
+
+impl Future for Nothing {
+    type Output = Nothing;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Nothing> {
+        Poll::Ready(Nothing)
+    }
+}
+
+impl Drop for Nothing {
+    fn drop(&mut self) {
+        DROPS.set(DROPS.get() + 1);
+    }
+}
+
+#[test]
+fn children_and_values_of_no_size_are_dropped_once() {
+    assert_eq!(size_of::<Nothing>(), 0);
+    for size in SIZES {
+        let values = pollster::block_on(gather(with_room(size, |_| Nothing)).settle());
+        assert_eq!(DROPS.replace(0), size);
+        assert_eq!(values.len(), size);
+        drop(values);
+        assert_eq!(DROPS.replace(0), size);
+        drop(gather(with_room(size, |_| Nothing)).settle());
+        assert_eq!(DROPS.replace(0), size);
+    }
+}
+
+/// A `Vec` of children of no size may be longer than there are bytes for their wakers.
+#[test]
+fn too_many_children_are_refused() {
+    #[derive(Clone, Copy)]
+    struct Never;
+
+    impl Future for Never {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            unreachable!("too many to be polled")
+        }
+    }
+
+    for children in [Vec::from([Never; usize::MAX]), Vec::from([Never; isize::MAX as usize])] {
+        let mut gather = gather(children).settle();
+        let payload = catch_unwind(AssertUnwindSafe(|| poll(&mut gather))).unwrap_err();
+        assert_eq!(*payload.downcast::<String>().unwrap(), "capacity overflow");
+    }
+}
+
+/// Panics when it is dropped, after it has logged that.
+struct Bomb(Token);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("drop of {}", self.0.name);
+    }
+}
+
+#[test]
+fn when_a_value_panics_in_its_drop_the_rest_are_still_dropped_each_once() {
+    for container in CONTAINERS {
+        // Where the drop happens: when a sibling fails, or when the gather is dropped.
+        for fails in [true, false] {
+            let _at = At(format!("{container:?}, fails: {fails}"));
+            let world = World::new();
+            let (bomb, value) = (Bomb(world.log.token("a")), world.log.token("b"));
+            type Value = Box<dyn std::any::Any>;
+            let last = world.log.token("c");
+            let children: [LocalBoxChild<'_, Result<Value, ()>>; 3] = [
+                LocalBoxChild::new(ready(Ok(Box::new(bomb) as Value))),
+                LocalBoxChild::new(ready(Ok(Box::new(value) as Value))),
+                LocalBoxChild::new(async move {
+                    let _last = last;
+                    if fails { Err(()) } else { pending().await }
+                }),
+            ];
+            let mut all = gather_in!(container, children, |gather| gather);
+            let ended = catch_unwind(AssertUnwindSafe(|| world.poll(all.as_mut()).is_ready()));
+            assert_eq!(ended.is_err(), fails);
+            assert_eq!(catch_unwind(AssertUnwindSafe(|| drop(all))).is_err(), !fails);
+            world.log.expect(if fails { "drop c, drop a, drop b" } else { "drop a, drop b, drop c" });
+        }
+    }
+}
+
+/// Wakes all children when it is dropped: those before it, which are gone, itself, and those behind it.
+struct WakesAll<'a> {
+    wakers: Rc<RefCell<Vec<Waker>>>,
+    drops: &'a Cell<usize>,
+}
+
+impl Drop for WakesAll<'_> {
+    fn drop(&mut self) {
+        self.drops.set(self.drops.get() + 1);
+        self.wakers.borrow().iter().for_each(Waker::wake_by_ref);
+    }
+}
+
+#[test]
+fn children_that_wake_all_when_they_are_dropped() {
+    for size in [1, 2, 64, 65, 130] {
+        for end in ["completes", "fails", "is dropped"] {
+            let _at = At(format!("{size} children, {end}"));
+            let (world, drops, fail) = (World::new(), Cell::new(0), Cell::new(false));
+            let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
+            let child = |index: usize| {
+                let wakes = WakesAll { wakers: wakers.clone(), drops: &drops };
+                let (fail, mut polls) = (&fail, 0);
+                poll_fn(move |cx: &mut Context<'_>| {
+                    polls += 1;
+                    if polls == 1 {
+                        wakes.wakers.borrow_mut().push(cx.waker().clone());
+                        return Poll::Pending;
+                    }
+                    match end {
+                        "completes" => Poll::Ready(Ok(index)),
+                        _ if fail.get() => Poll::Ready(Err(index)),
+                        _ => Poll::Pending,
+                    }
+                })
+            };
+            let mut gather = Box::pin(gather(with_room(size, child)));
+            assert!(world.poll(gather.as_mut()).is_pending());
+            let first = wakers.borrow()[0].clone();
+            first.wake();
+            fail.set(end == "fails");
+            if end != "is dropped" {
+                // The end of the first child wakes all behind it in the pass.
+                let expected = if end == "fails" { Err(0) } else { Ok((0..size).collect()) };
+                assert_eq!(world.poll(gather.as_mut()), Poll::Ready(expected));
+            }
+            drop(gather);
+            assert_eq!(drops.get(), size);
+            wakers.borrow().iter().for_each(Waker::wake_by_ref);
+            wakers.take().into_iter().for_each(Waker::wake);
+        }
+    }
+}
