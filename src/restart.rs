@@ -389,11 +389,7 @@ where
                     if parts.signal.poll_fired(cx).is_ready() {
                         return Poll::Ready(this.end(None));
                     }
-                    let Factory { make, call } = parts.make;
-                    let children = call(make);
-                    event!(DEBUG, restarts = *parts.restarts; "generation made");
-                    parts.gather.renew(children);
-                    *parts.state = State::Running;
+                    this.as_mut().make_generation();
                 }
                 State::Running => match parts.gather.as_mut().poll_end(cx) {
                     Poll::Pending => {
@@ -438,6 +434,17 @@ where
                 State::Ended | State::Panicked => unreachable!("refused before the step"),
             }
         }
+    }
+
+    // A call of its own: the children are on the stack here, and would be in every poll.
+    #[inline(never)]
+    fn make_generation(self: Pin<&mut Self>) {
+        let this = self.project();
+        let Factory { make, call } = this.make;
+        let children = call(make);
+        event!(DEBUG, restarts = *this.restarts; "generation made");
+        this.gather.renew(children);
+        *this.state = State::Running;
     }
 
     /// Ready when the backoff is over, and gone.
