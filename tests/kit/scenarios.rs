@@ -379,14 +379,17 @@ async fn nested(on: On, container: Container) {
             cleaned.fetch_add(1, Ordering::SeqCst);
         })
     };
-    let inner = gather((cleaning(), cleaning())).nested().map(|_| Ended::Ok(0));
-    let grandchild = cleaning();
-    let innermost = gather(vec![gather([grandchild]).nested()]).nested().map(|_| Ended::Ok(0));
+    let (first, second, third) = (cleaning(), cleaning(), cleaning());
     let failing = async {
         on.sleep(MOMENT).await;
         Err("failed")
     };
-    let result = in_container!(container, gather(children![inner, innermost, failing]).await.flatten());
+    let result = in_container!(container, {
+        let group = gather(children![first, second]).nested().map(|_| Ended::Ok(0));
+        let innermost = gather(children![third]).nested();
+        let twofold = gather(children![innermost]).nested().map(|_| Ended::Ok(0));
+        gather(children![group, twofold, failing]).await.flatten()
+    });
     assert_eq!(result, Err("failed"));
     assert_eq!(cleaned.load(Ordering::SeqCst), 3);
     assert_eq!(alive.count(), 0);
