@@ -14,7 +14,9 @@ use gather::{BoxChild, CancelExt, Cancelled, Cause, Child, Limit, Outcome, Resta
 #[path = "mod.rs"]
 mod kit;
 
-use kit::{At, Flatten};
+#[cfg(not(target_family = "wasm"))]
+use kit::At;
+use kit::Flatten;
 pub use kit::{CONTAINERS, Container};
 
 /// A future that does something, on any thread.
@@ -70,6 +72,7 @@ scenarios! {
 }
 
 /// Runs every scenario to its end.
+#[cfg(not(target_family = "wasm"))]
 pub fn run(on: On, containers: &[Container], mut block_on: impl FnMut(Job)) {
     for (name, scenario) in SCENARIOS {
         for &container in containers {
@@ -86,6 +89,17 @@ pub fn run(on: On, containers: &[Container], mut block_on: impl FnMut(Job)) {
             assert!(ended.load(Ordering::SeqCst), "the executor returned before its future was ready");
         }
         println!("{name}: {containers:?}");
+    }
+}
+
+/// Runs every scenario to its end, where nothing can be waited for but in a future.
+#[cfg(target_family = "wasm")]
+pub async fn run(on: On, containers: &[Container], print: impl Fn(&str)) {
+    for (name, scenario) in SCENARIOS {
+        for &container in containers {
+            scenario(on, container).await;
+        }
+        print(&format!("{name}: {containers:?}"));
     }
 }
 
