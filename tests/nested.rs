@@ -270,7 +270,9 @@ fn one_that_gives_up_is_a_failure_of_its_child_and_counts_anew() {
         };
         let result = hold_in!(container, (a b), |hold| {
             let outer = restart(Limit::restarts(2), holding(make, hold));
-            let outer = outer.observe(|f| seen.borrow_mut().push(format!("outer {} {} {}", f.index, f.error, f.restarts)));
+            let outer = outer.observe(|f| {
+                seen.borrow_mut().push(format!("outer {} {} {}", f.index, f.error, f.restarts));
+            });
             pollster::block_on(outer).map(drop)
         });
         let inner = RestartError::LimitReached { restarts: 1, source: "failed" };
