@@ -572,18 +572,9 @@ unsafe fn clone_waker(data: *const ()) -> RawWaker {
 }
 
 unsafe fn wake(data: *const ()) {
-    struct Release(*const ());
-
-    impl Drop for Release {
-        fn drop(&mut self) {
-            // SAFETY: COUNTED, `wake` takes the waker's reference over.
-            unsafe { drop_waker(self.0) };
-        }
-    }
-
-    let release = Release(data);
-    // SAFETY: COUNTED, by `release`.
-    unsafe { wake_by_ref(release.0) };
+    // SAFETY: COUNTED, `wake` takes the waker's reference over. Dropped, also by a panic of the parent, it gives it back.
+    let waker = unsafe { Waker::new(data, &VTABLE) };
+    waker.wake_by_ref();
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
