@@ -25,7 +25,7 @@ mod kit;
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt::{self, Debug};
-use std::future::{Future, pending, poll_fn, ready};
+use std::future::{Future, pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -35,7 +35,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::future::FusedFuture;
 use gather::Outcome::{Done, Drained, Dropped, Failed};
 use gather::{CancelExt, Cancelled, Cause, Gather, GatherError, LocalBoxChild, Outcome, Report, gather};
-use kit::{Any, At, CONTAINERS, Container, Flatten, Gate, Log, Output, Probe, World};
+use kit::{Any, At, CONTAINERS, Container, Flatten, Gate, Log, Output, Probe, World, yield_now};
 
 /// Gathers a `Vec` of children in a container that is chosen at run time.
 macro_rules! group {
@@ -785,19 +785,6 @@ fn tg_36_no_task_and_no_runtime_is_needed() {
         }
         assert_eq!(all.as_mut().poll(&mut cx), Poll::Ready(Ok(vec![0, 1, 2])));
     });
-}
-
-/// Pends once, and wakes itself.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// A child that hears in `token` that it is stopped, and says so.

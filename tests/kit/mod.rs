@@ -375,6 +375,43 @@ pub fn stumbling_clock() -> impl FnMut() -> Duration {
     }
 }
 
+/// Counts who is alive, on any thread.
+#[derive(Clone, Default)]
+pub struct Alive(Arc<AtomicUsize>);
+
+impl Alive {
+    /// Alive until the value is dropped.
+    pub fn enter(&self) -> Inside {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Inside(self.clone())
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+pub struct Inside(Alive);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Pends once, and wakes itself.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Says where an assertion failed.
 pub struct At(pub String);
 

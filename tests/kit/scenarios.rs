@@ -2,9 +2,7 @@
 
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use futures_channel::oneshot;
@@ -16,7 +14,7 @@ mod kit;
 
 #[cfg(not(target_family = "wasm"))]
 use kit::At;
-use kit::Flatten;
+use kit::{Alive, Flatten, yield_now};
 pub use kit::{CONTAINERS, Container};
 
 /// A future that does something, on any thread.
@@ -77,7 +75,7 @@ pub fn run(on: On, containers: &[Container], mut block_on: impl FnMut(Job)) {
     for (name, scenario) in SCENARIOS {
         for &container in containers {
             let _at = At(format!("{name}, {container:?}"));
-            let ended = Arc::new(AtomicBool::new(false));
+            let ended = std::sync::Arc::new(AtomicBool::new(false));
             let job = scenario(on, container);
             block_on(Box::pin({
                 let ended = ended.clone();
@@ -103,8 +101,9 @@ pub async fn run(on: On, containers: &[Container], print: impl Fn(&str)) {
     }
 }
 
-/// Evaluates an expression, in which `children!` makes the container of them.
-macro_rules! in_container {
+/// Evaluates an expression, in which `children!` makes the container of them. Unlike with the kit's `hold_in`, those of a
+/// tuple keep their different types.
+macro_rules! children_in {
     ($container:expr, $body:expr) => {
         match $container {
             Container::Tuple => {
@@ -147,46 +146,10 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 type Ended = Result<u32, &'static str>;
 
-/// Counts who is alive.
-#[derive(Clone, Default)]
-struct Alive(Arc<AtomicUsize>);
-
-impl Alive {
-    fn enter(&self) -> Inside {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Inside(self.clone())
-    }
-
-    fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    /// Never ends, alive from its first poll on.
-    async fn forever(&self) -> Ended {
-        let _inside = self.enter();
-        pending().await
-    }
-}
-
-struct Inside(Alive);
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Lets the executor do something else; woken while it is polled.
-async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await
+/// Never ends; alive from its first poll on.
+async fn forever(alive: &Alive) -> Ended {
+    let _inside = alive.enter();
+    pending().await
 }
 
 /// Every value, in the order of the children, whoever ends first.
@@ -196,7 +159,7 @@ async fn values(on: On, container: Container) {
         Ended::Ok(value)
     };
     let (slow, fast, ready) = (after(3, 1), after(1, 2), std::future::ready(Ok(3)));
-    let result = in_container!(container, gather(children![slow, fast, ready]).await.flatten());
+    let result = children_in!(container, gather(children![slow, fast, ready]).await.flatten());
     assert_eq!(result, Ok(vec![1, 2, 3]));
 }
 
@@ -204,8 +167,8 @@ async fn values(on: On, container: Container) {
 async fn handshake(on: On, container: Container) {
     let alive = Alive::default();
     let cleaned = AtomicBool::new(false);
-    let plain = alive.forever();
-    let cleaning = alive.forever().cleanup(|| async {
+    let plain = forever(&alive);
+    let cleaning = forever(&alive).cleanup(|| async {
         assert_eq!(alive.count(), 0, "the plain sibling is gone, and the work that is cleaned up after");
         on.sleep(MOMENT).await;
         on.sleep(MOMENT).await;
@@ -216,7 +179,7 @@ async fn handshake(on: On, container: Container) {
         assert_eq!(alive.count(), 2);
         Err("failed")
     };
-    let result = in_container!(container, gather(children![plain, cleaning, failing]).await.flatten());
+    let result = children_in!(container, gather(children![plain, cleaning, failing]).await.flatten());
     assert_eq!(result, Err("failed"));
     assert!(cleaned.load(Ordering::SeqCst), "its clean-up has ended");
     assert_eq!(alive.count(), 0);
@@ -247,7 +210,7 @@ async fn told(on: On, container: Container) {
         on.sleep(MOMENT).await;
         Ended::Err("failed")
     };
-    let (cause, outcomes) = in_container!(container, {
+    let (cause, outcomes) = children_in!(container, {
         let report = gather(children![told, shielded, failing]).report().await;
         (report.cause, report.outcomes.flatten())
     });
@@ -269,7 +232,7 @@ async fn settle(on: On, container: Container) {
         on.sleep(MOMENT).await;
         Ok(2)
     };
-    let outputs = in_container!(container, gather(children![failing, slow, fast]).settle().await.flatten());
+    let outputs = children_in!(container, gather(children![failing, slow, fast]).settle().await.flatten());
     assert_eq!(outputs, [Err("failed"), Ok(1), Ok(2)]);
 }
 
@@ -277,7 +240,7 @@ async fn settle(on: On, container: Container) {
 async fn any(on: On, container: Container) {
     let alive = Alive::default();
     let cleaned = AtomicBool::new(false);
-    let cleaning = alive.forever().cleanup(|| async {
+    let cleaning = forever(&alive).cleanup(|| async {
         on.sleep(MOMENT).await;
         cleaned.store(true, Ordering::SeqCst);
     });
@@ -286,7 +249,7 @@ async fn any(on: On, container: Container) {
         on.sleep(MOMENT).await;
         Ok(3)
     };
-    let won = in_container!(container, {
+    let won = children_in!(container, {
         let any = gather(children![cleaning, failing, winning]).any().await;
         any.ok()
     });
@@ -299,8 +262,8 @@ async fn any(on: On, container: Container) {
 async fn race(on: On, container: Container) {
     let alive = Alive::default();
     let cleaned = AtomicBool::new(false);
-    let plain = alive.forever();
-    let cleaning = alive.forever().cleanup(|| async {
+    let plain = forever(&alive);
+    let cleaning = forever(&alive).cleanup(|| async {
         on.sleep(MOMENT).await;
         cleaned.store(true, Ordering::SeqCst);
     });
@@ -308,7 +271,7 @@ async fn race(on: On, container: Container) {
         on.sleep(MOMENT).await;
         Err("first")
     };
-    let won = in_container!(container, gather(children![plain, cleaning, winning]).race().await);
+    let won = children_in!(container, gather(children![plain, cleaning, winning]).race().await);
     assert_eq!(won, Err("first"));
     assert!(cleaned.load(Ordering::SeqCst));
     assert_eq!(alive.count(), 0);
@@ -324,7 +287,7 @@ async fn concurrency(on: On, container: Container) {
         Ended::Ok(value)
     };
     let (first, second, third) = (alone(1), alone(2), alone(3));
-    let result = in_container!(container, gather(children![first, second, third]).concurrency(1).await.flatten());
+    let result = children_in!(container, gather(children![first, second, third]).concurrency(1).await.flatten());
     assert_eq!(result, Ok(vec![1, 2, 3]));
     assert_eq!(alive.count(), 0);
 }
@@ -340,13 +303,13 @@ async fn cancelled_from_outside(on: On, container: Container) {
         }
     };
     let cleaning = || {
-        alive.forever().cleanup(|| async {
+        forever(&alive).cleanup(|| async {
             on.sleep(MOMENT).await;
             cleaned.fetch_add(1, Ordering::SeqCst);
         })
     };
     let (second, third) = (cleaning(), cleaning());
-    let result = in_container!(container, {
+    let result = children_in!(container, {
         gather(children![plain, second, third]).cancel_on(on.sleep(3 * MOMENT)).await.flatten()
     });
     assert_eq!(result, Err(Cancelled));
@@ -364,7 +327,7 @@ async fn grace_over(on: On, container: Container) {
         }
     }
     .on_cancel(|_| ());
-    let cleaning = alive.forever().cleanup(async || {
+    let cleaning = forever(&alive).cleanup(async || {
         let _inside = alive.enter();
         pending::<()>().await
     });
@@ -372,7 +335,7 @@ async fn grace_over(on: On, container: Container) {
         on.sleep(MOMENT).await;
         Ended::Err("failed")
     };
-    let outcomes = in_container!(container, {
+    let outcomes = children_in!(container, {
         let group = gather(children![deaf, cleaning, failing]).grace(|| {
             assert_eq!(alive.count(), 1, "both were told: one is deaf, the other's work is gone");
             on.sleep(3 * MOMENT)
@@ -388,7 +351,7 @@ async fn nested(on: On, container: Container) {
     let alive = Alive::default();
     let cleaned = AtomicUsize::new(0);
     let cleaning = || {
-        alive.forever().cleanup(|| async {
+        forever(&alive).cleanup(|| async {
             on.sleep(MOMENT).await;
             cleaned.fetch_add(1, Ordering::SeqCst);
         })
@@ -398,7 +361,7 @@ async fn nested(on: On, container: Container) {
         on.sleep(MOMENT).await;
         Err("failed")
     };
-    let result = in_container!(container, {
+    let result = children_in!(container, {
         let group = gather(children![first, second]).nested().map(|_| Ended::Ok(0));
         let innermost = gather(children![third]).nested();
         let twofold = gather(children![innermost]).nested().map(|_| Ended::Ok(0));
@@ -412,14 +375,14 @@ async fn nested(on: On, container: Container) {
 /// Dropped while it is pending: its children go at once, and nobody cleans up.
 async fn dropped(on: On, container: Container) {
     let alive = Alive::default();
-    let cleaning = || alive.forever().cleanup(|| async { unreachable!("dropping is not draining") });
-    let (first, second, third) = (cleaning(), alive.forever(), cleaning());
+    let cleaning = || forever(&alive).cleanup(|| async { unreachable!("dropping is not draining") });
+    let (first, second, third) = (cleaning(), forever(&alive), cleaning());
     let timeout = async {
         on.sleep(MOMENT).await;
         assert_eq!(alive.count(), 3);
         Err("timeout")
     };
-    let result = in_container!(container, {
+    let result = children_in!(container, {
         let group = async { gather(children![first, second, third]).await.flatten() };
         gather((group, timeout)).race().await
     });
@@ -454,7 +417,7 @@ async fn yielding(_: On, container: Container) {
         }
         Ended::Err("failed")
     };
-    let result = in_container!(container, gather(children![told, plain, failing]).await.flatten());
+    let result = children_in!(container, gather(children![told, plain, failing]).await.flatten());
     assert_eq!(result, Err("failed"));
     assert_eq!(alive.count(), 0);
 }
@@ -494,20 +457,20 @@ async fn restarted(on: On, container: Container) {
     let backoffs = AtomicUsize::new(0);
     let make = || {
         assert_eq!(alive.count(), 0, "the old generation is gone");
-        let cleaning = alive.forever().cleanup(|| on.sleep(MOMENT));
+        let cleaning = forever(&alive).cleanup(|| on.sleep(MOMENT));
         let failing = async {
             let _inside = alive.enter();
             on.sleep(MOMENT).await;
             Err("failed")
         };
-        (alive.forever(), cleaning, failing)
+        (forever(&alive), cleaning, failing)
     };
     let backoff = || {
         assert_eq!(alive.count(), 0);
         backoffs.fetch_add(1, Ordering::SeqCst);
         on.sleep(MOMENT)
     };
-    let result = in_container!(container, {
+    let result = children_in!(container, {
         let group = restart(Limit::restarts(5), || {
             let (plain, cleaning, failing) = make();
             children![plain, cleaning, failing]
@@ -526,7 +489,7 @@ async fn backoff_cancelled(on: On, container: Container) {
         made.fetch_add(1, Ordering::SeqCst);
         (std::future::ready(Ended::Err("failed")), pending(), pending())
     };
-    let result = in_container!(container, {
+    let result = children_in!(container, {
         let group = restart(Limit::unlimited(), || {
             let (first, second, third) = make();
             children![first, second, third]
@@ -566,7 +529,7 @@ async fn tasks(on: On, container: Container) {
     }));
     let (first, second) = (task(on, &alive), task(on, &alive));
     let failing = async { Ended::Err(wait.await.unwrap()) };
-    let outcomes = in_container!(container, {
+    let outcomes = children_in!(container, {
         let report = gather(children![first, second, failing]).report().await;
         report.outcomes.flatten()
     });
@@ -586,7 +549,7 @@ async fn tasks_restarted(on: On, container: Container) {
         };
         (task(on, &alive), failing, task(on, &alive))
     };
-    let result = in_container!(container, {
+    let result = children_in!(container, {
         let group = restart(Limit::restarts(20), || {
             let (first, failing, last) = make();
             children![first, failing, last]
@@ -607,7 +570,7 @@ async fn woken_by_threads(_: On, container: Container) {
         async move { wait.await.unwrap() }
     };
     let cleaned = AtomicBool::new(false);
-    let cleaning = alive.forever().cleanup(|| async {
+    let cleaning = forever(&alive).cleanup(|| async {
         on_a_thread().await;
         cleaned.store(true, Ordering::SeqCst);
     });
@@ -625,7 +588,7 @@ async fn woken_by_threads(_: On, container: Container) {
         }
         Ended::Err("failed")
     };
-    let result = in_container!(container, gather(children![cleaning, shielded, failing]).await.flatten());
+    let result = children_in!(container, gather(children![cleaning, shielded, failing]).await.flatten());
     assert_eq!(result, Err("failed"));
     assert!(cleaned.load(Ordering::SeqCst));
     assert_eq!(alive.count(), 0);

@@ -1,0 +1,37 @@
+//! As `tests/recipes.rs`, for embassy's timers.
+
+use std::cell::Cell;
+use std::future::pending;
+use std::rc::Rc;
+
+use embassy_time::{Duration, Timer};
+use gather::{CancelExt, Cause, Outcome, gather};
+
+#[path = "../../kit/mod.rs"]
+mod kit;
+
+use kit::yield_now;
+
+const DEADLINE: Duration = Duration::from_millis(5);
+const GRACE: Duration = Duration::from_millis(5);
+
+type Ended = Result<&'static str, &'static str>;
+
+/// The children are in a tuple, which goes with each of embassy's timer queues.
+#[embassy_executor::task]
+async fn deadline_and_grace(done: Rc<Cell<bool>>) {
+    let polite = pending::<Ended>().cleanup(yield_now);
+    let deaf = pending::<Ended>().on_cancel(|_| ());
+    let group = gather((polite, deaf)).cancel_on(Timer::after(DEADLINE)).grace(|| Timer::after(GRACE));
+    let report = group.report().await;
+    assert_eq!(report.cause, Cause::Cancelled);
+    assert_eq!(report.outcomes, (Outcome::Drained(None), Outcome::Dropped));
+    done.set(true);
+}
+
+#[test]
+fn deadline_and_grace_of_embassy() {
+    let done = Rc::new(Cell::new(false));
+    let executor = Box::leak(Box::new(embassy_executor::Executor::new()));
+    executor.run_until(|spawner| spawner.spawn(deadline_and_grace(done.clone()).unwrap()), || done.get());
+}
