@@ -288,6 +288,35 @@ fn a_parent_that_is_put_back_loses_no_later_wake() {
     });
 }
 
+/// A parent that panicked in a wake is put back while the gather goes: its waker is dropped by then, not kept with the
+/// wakers of the children.
+#[test]
+fn a_parent_that_is_put_back_is_not_kept_by_one_that_is_gone() {
+    struct Shared(Parent);
+
+    // SAFETY: a `Parent` is shared in the block's header too; OCCUPIED says how.
+    unsafe impl Send for Shared {}
+    // SAFETY: as above.
+    unsafe impl Sync for Shared {}
+
+    model("a parent that is put back while the gather goes", || {
+        let shared = Arc::new(Shared(Parent::new()));
+        let parent = Arc::new(Counted::default());
+        assert!(shared.0.arm(&parent.clone().into()).is_some());
+        let thread = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                if let Some(waker) = shared.0.disarm(Hints::NONE) {
+                    shared.0.put_back(waker);
+                }
+            }
+        });
+        drop(shared.0.close());
+        thread.join().unwrap();
+        assert_eq!(Arc::strong_count(&parent), 1);
+    });
+}
+
 /// One wake of the parent for any number of children woken between two polls.
 #[test]
 fn one_wake_of_the_parent_between_two_polls() {
