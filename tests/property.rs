@@ -39,3 +39,14 @@ fn the_gather_does_what_the_model_does() {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(case in case())| script::check(&case));
 }
+
+/// A script a line, in hexadecimal digits: the corpus of a long run of tests/fuzz.
+#[test]
+fn scripts_found_by_the_fuzzer_agree_with_the_model() {
+    for line in include_str!("kit/scripts.txt").lines() {
+        let _at = kit::At(line.into());
+        let byte = |at| u8::from_str_radix(&line[at..at + 2], 16).expect("two digits");
+        let bytes: Vec<_> = (0..line.len()).step_by(2).map(byte).collect();
+        script::check(&decode(&bytes));
+    }
+}
