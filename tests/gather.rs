@@ -348,6 +348,7 @@ fn only_the_last_waker_of_the_parent_is_woken_and_none_is_kept_after_the_end() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn polling_after_completion_panics_and_says_so() {
     macro_rules! assert_done {
         ($gather:expr) => {
@@ -384,6 +385,7 @@ fn panic_of(act: impl FnOnce()) -> String {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn a_child_that_panics_takes_its_siblings_with_it_untold() {
     for container in CONTAINERS {
         let _at = At(format!("{container:?}"));
@@ -412,6 +414,7 @@ fn a_child_that_panics_takes_its_siblings_with_it_untold() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn polling_after_a_panic_panics_and_says_so() {
     let panicking = || acting(|_| panic!("child"));
     macro_rules! assert_poisoned {
@@ -438,6 +441,7 @@ impl Drop for Bomb {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn when_a_child_panics_in_its_drop_the_rest_are_still_dropped_each_once() {
     for container in CONTAINERS {
         let _at = At(format!("{container:?}"));
@@ -492,6 +496,7 @@ fn when_a_child_panics_in_its_drop_the_rest_are_still_dropped_each_once() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn a_panic_in_any_closure_or_future_of_the_handshake_drops_all_and_leaves_the_poll() {
     for container in CONTAINERS {
         for place in ["hook", "cleanup closure", "cleanup", "grace closure", "grace", "signal"] {
@@ -642,6 +647,7 @@ trait Pipe: Sized {
 impl<T> Pipe for T {}
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn settings_after_the_first_poll_are_refused() {
     let mut all = gather(vec![pending::<Output>()]);
     assert!(Pin::new(&mut all).poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -650,6 +656,7 @@ fn settings_after_the_first_poll_are_refused() {
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn a_concurrency_of_zero_is_refused_at_the_call() {
     let message = panic_of(|| drop(gather([pending::<Output>()]).concurrency(0)));
     assert_eq!(message, "`Gather::concurrency` of 0 would never start a child");
