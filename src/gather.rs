@@ -275,6 +275,7 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// # Examples
     ///
     /// ```
+    /// # #[cfg(feature = "alloc")] {
     /// use gather::Gather;
     /// use std::cell::Cell;
     ///
@@ -292,6 +293,7 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// let pages = (0..100).map(request).collect::<Gather<_>>().concurrency(8);
     /// assert_eq!(pollster::block_on(pages), Ok((0..100).collect()));
     /// assert_eq!(most.get(), 8);
+    /// # }
     /// ```
     #[track_caller]
     pub fn concurrency(self, limit: usize) -> Gather<I, P, G, S, AtMost>
