@@ -288,9 +288,10 @@ mod on_the_heap {
         };
         let children = Vec::from([LocalBoxChild::new(waits), LocalBoxChild::new(fails_after(1))]);
         assert_eq!(gather(children).await, Err(Fault::Sensor));
-        assert!(heap::used() > used, "the controller still has a waker");
+        let kept = heap::used() - used;
+        assert!(kept > 0, "the controller still has a waker");
         forget_waker().await;
         assert_eq!(heap::used(), used);
-        println!("ok: a waker may outlive its gather");
+        println!("ok: a waker may outlive its gather, and keeps {kept} bytes of it");
     }
 }
