@@ -283,7 +283,8 @@ fn a_parent_that_is_put_back_loses_no_later_wake() {
     });
 }
 
-/// A parent that is put back while the gather goes is touched by one at a time, and is gone with the block at the latest.
+/// A parent that is put back while the gather goes is touched by one at a time, and is gone when both are done: it is not
+/// kept with the wakers of the children.
 #[test]
 fn put_back_against_the_drop_of_the_gather() {
     model("put back against the drop of the gather", || {
@@ -300,7 +301,6 @@ fn put_back_against_the_drop_of_the_gather() {
         });
         drop(shared.close());
         thread.join().unwrap();
-        drop(shared);
         assert_eq!(Arc::strong_count(&parent), 1);
     });
 }

@@ -26,8 +26,10 @@ const WOKEN: usize = 1;
 
 pub(crate) struct Parent {
     state: AtomicUsize,
-    /// Forbids to put a waker into the slot. Set while one is in it, or on its way in or out; and when the gather is gone.
+    /// Forbids to put a waker into the slot. Set while one is in it, or on its way in or out.
     is_occupied: AtomicBool,
+    /// Forbids to leave a waker in the slot: the gather is gone.
+    is_closed: AtomicBool,
     slot: UnsafeCell<Option<Waker>>,
 }
 
@@ -73,7 +75,12 @@ impl Hints {
 impl Parent {
     /// Being polled.
     pub(crate) fn new() -> Self {
-        Parent { state: AtomicUsize::new(WOKEN), is_occupied: AtomicBool::new(false), slot: UnsafeCell::new(None) }
+        Parent {
+            state: AtomicUsize::new(WOKEN),
+            is_occupied: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            slot: UnsafeCell::new(None),
+        }
     }
 
     /// `None`: it is armed. Else it was woken, or is being polled, and what came before each hint is seen.
@@ -114,11 +121,15 @@ impl Parent {
         }
     }
 
-    /// Arms it again with the waker that [`disarm`](Self::disarm) gave out, unless the poller was faster.
+    /// Arms it again with the waker that [`disarm`](Self::disarm) gave out, unless the poller was faster, or is gone.
     pub(crate) fn put_back(&self, waker: Waker) {
         if self.put(waker) {
             // The hints stay: the words that they stand for are not empty.
             self.state.fetch_and(!WOKEN, Ordering::AcqRel);
+            // This writes the state, and so does `close`: whichever comes second takes the waker.
+            if self.is_closed.load(Ordering::Relaxed) {
+                drop(self.disarm(Hints::NONE));
+            }
         }
     }
 
@@ -136,12 +147,10 @@ impl Parent {
         waker
     }
 
-    /// Takes the waker, if it is armed, for good: the gather is gone. One whose wake panics from now on is not put back,
-    /// unless it is being taken out at this very moment: then it is kept as long as a waker of a child is.
+    /// Takes the waker, if it is armed, for good: the gather is gone. One whose wake panics from now on is not kept.
     pub(crate) fn close(&self) -> Option<Waker> {
-        let waker = self.disarm(Hints::NONE);
-        self.is_occupied.store(true, Ordering::Relaxed);
-        waker
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.disarm(Hints::NONE)
     }
 
     /// Puts it into the slot, unless that is occupied. The caller then unsets `WOKEN`.
