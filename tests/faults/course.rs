@@ -1,0 +1,448 @@
+//! The courses that a gather or a restart can take, from its making to the drop of the last waker.
+
+use std::fmt::Debug;
+use std::mem;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::FusedFuture;
+use gather::{Limit, gather, restart};
+
+use crate::parent;
+use crate::parts::{AnyChild, KINDS, backoff, closure, grace, grace_once, signal};
+use crate::world::{Fault, Handle, Held, Place, Visit, Who, World, world};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Container {
+    Tuple,
+    Array,
+    Vec(usize),
+    BoxedSlice,
+    /// With fewer places than children.
+    LimitedArray,
+    LimitedVec(usize),
+}
+
+/// 64 children fill a group of the waker block, 65 need another one.
+pub const CONTAINERS: [Container; 8] = [
+    Container::Tuple,
+    Container::Array,
+    Container::Vec(3),
+    Container::Vec(64),
+    Container::Vec(65),
+    Container::BoxedSlice,
+    Container::LimitedArray,
+    Container::LimitedVec(65),
+];
+
+impl Container {
+    pub fn count(self) -> usize {
+        match self {
+            Container::Vec(count) | Container::LimitedVec(count) => count,
+            _ => 3,
+        }
+    }
+
+    fn has_own_wakers(self) -> bool {
+        !matches!(self, Container::Tuple | Container::Array | Container::LimitedArray)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Policy {
+    FailFast,
+    Settle,
+    Any,
+    Race,
+}
+
+/// What is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    Gather { policy: Policy, report: bool },
+    Restart,
+}
+
+pub const GROUPS: [Group; 9] = [
+    Group::Gather { policy: Policy::FailFast, report: false },
+    Group::Gather { policy: Policy::FailFast, report: true },
+    Group::Gather { policy: Policy::Settle, report: false },
+    Group::Gather { policy: Policy::Settle, report: true },
+    Group::Gather { policy: Policy::Any, report: false },
+    Group::Gather { policy: Policy::Any, report: true },
+    Group::Gather { policy: Policy::Race, report: false },
+    Group::Gather { policy: Policy::Race, report: true },
+    Group::Restart,
+];
+
+/// What ends the run of a gather, or of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Every child ends, and none of them stops it.
+    Complete,
+    /// A child stops it: it fails, or wins.
+    Stop,
+    Signal,
+    Drop,
+}
+
+pub const ENDS: [End; 4] = [End::Complete, End::Stop, End::Signal, End::Drop];
+
+/// What ends the drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DrainEnd {
+    /// The last child.
+    Children,
+    Grace,
+    /// A restart is signalled too, and drains to its end.
+    Signal,
+    Drop,
+}
+
+pub const DRAIN_ENDS: [DrainEnd; 4] = [DrainEnd::Children, DrainEnd::Grace, DrainEnd::Signal, DrainEnd::Drop];
+
+/// What follows the drain of a restart's first generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Next {
+    /// Another generation, which completes.
+    Completes,
+    /// Another one, which fails: one more than the limit.
+    Fails,
+    /// `when` refuses it.
+    Refused,
+    /// The signal, during the backoff.
+    Signal,
+    /// The drop, during the backoff.
+    Drop,
+}
+
+pub const NEXTS: [Next; 5] = [Next::Completes, Next::Fails, Next::Refused, Next::Signal, Next::Drop];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Course {
+    pub container: Container,
+    pub group: Group,
+    pub end: End,
+    /// Before the first poll.
+    pub is_early: bool,
+    pub drain_end: DrainEnd,
+    pub next: Next,
+    /// The child that stops it.
+    pub stopper: usize,
+    /// By how many places the kinds of the children are shifted.
+    pub shift: usize,
+}
+
+impl Course {
+    /// Those that differ from others in what they do.
+    pub fn exists(&self) -> bool {
+        let drains = matches!(self.end, End::Stop | End::Signal);
+        match self.group {
+            // A race does not complete, and no child stops a `settle`.
+            Group::Gather { policy: Policy::Race, .. } if self.end == End::Complete => false,
+            Group::Gather { policy: Policy::Settle, .. } if self.end == End::Stop => false,
+            // A second signal is a part of every drain.
+            Group::Gather { .. } if self.drain_end == DrainEnd::Signal => false,
+            Group::Gather { .. } if self.next != Next::Completes => false,
+            // What is not reached differs in nothing.
+            _ if !drains && self.drain_end != DrainEnd::Children => false,
+            // It has no limit, and every container restarts.
+            Group::Restart if matches!(self.container, Container::LimitedArray | Container::LimitedVec(_)) => false,
+            Group::Restart if self.end != End::Stop || matches!(self.drain_end, DrainEnd::Signal | DrainEnd::Drop) => {
+                self.next == Next::Completes && !(self.end == End::Signal && self.drain_end == DrainEnd::Signal)
+            }
+            _ => true,
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.container.count()
+    }
+
+    /// Whether a child that goes on its way succeeds.
+    fn keeps_ok(&self) -> bool {
+        !matches!(self.group, Group::Gather { policy: Policy::Any, .. })
+    }
+
+    fn children(&self) -> impl Iterator<Item = AnyChild> {
+        let shift = self.shift;
+        (0..self.count()).map(move |index| AnyChild::new(KINDS[(index + shift) % KINDS.len()], index))
+    }
+
+    fn make(&self) -> Box<dyn Handle> {
+        macro_rules! with_policy {
+            ($policy:expr, $report:expr, $gather:expr) => {
+                match ($policy, $report) {
+                    (Policy::FailFast, false) => handle("Gather", $gather),
+                    (Policy::FailFast, true) => handle("Gather", $gather.report()),
+                    (Policy::Settle, false) => handle("Gather", $gather.settle()),
+                    (Policy::Settle, true) => handle("Gather", $gather.settle().report()),
+                    (Policy::Any, false) => handle("Gather", $gather.any()),
+                    (Policy::Any, true) => handle("Gather", $gather.any().report()),
+                    (Policy::Race, false) => handle("Gather", $gather.race()),
+                    (Policy::Race, true) => handle("Gather", $gather.race().report()),
+                }
+            };
+        }
+        macro_rules! with_group {
+            ($children:expr, |$gather:ident| $set:expr) => {
+                match self.group {
+                    Group::Gather { policy, report } => {
+                        let course = self;
+                        let $gather = gather($children(course));
+                        with_policy!(policy, report, $set.cancel_on(signal()).grace(grace_once()))
+                    }
+                    Group::Restart => {
+                        let course = *self;
+                        let clock = closure(Place::Clock, Who::Group, || Duration::ZERO);
+                        let make = closure(Place::RestartFactory, Who::Group, move || {
+                            world().begin_generation();
+                            $children(&course)
+                        });
+                        let mut when = closure(Place::When, Who::Group, || world().restart_when.get());
+                        let mut observe = closure(Place::Observe, Who::Group, || ());
+                        let mut make_backoff = closure(Place::BackoffFactory, Who::Backoff, backoff);
+                        let group = restart(Limit::within(1, Duration::from_secs(1), clock), make)
+                            .when(move |_| when())
+                            .observe(move |_| observe())
+                            .backoff(move |_| make_backoff())
+                            .grace(closure(Place::GraceFactory, Who::Grace, grace))
+                            .cancel_on(signal());
+                        handle("Restart", group)
+                    }
+                }
+            };
+        }
+        let three = |course: &Course| -> [AnyChild; 3] {
+            let mut children = course.children();
+            std::array::from_fn(|_| children.next().expect("there are three"))
+        };
+        match self.container {
+            Container::Tuple => with_group!(|course| <(_, _, _)>::from(three(course)), |gather| gather),
+            Container::Array => with_group!(three, |gather| gather),
+            Container::LimitedArray => with_group!(three, |gather| gather.concurrency(2)),
+            Container::BoxedSlice => {
+                with_group!(|course: &Course| course.children().collect::<Box<[_]>>(), |gather| gather)
+            }
+            Container::Vec(_) => with_group!(|course: &Course| course.children().collect::<Vec<_>>(), |gather| gather),
+            Container::LimitedVec(_) => {
+                with_group!(|course: &Course| course.children().collect::<Vec<_>>(), |gather| gather.concurrency(2))
+            }
+        }
+    }
+}
+
+struct Boxed<F>(&'static str, Pin<Box<F>>);
+
+fn handle<F>(name: &'static str, future: F) -> Box<dyn Handle>
+where
+    F: FusedFuture<Output: Debug + 'static> + Debug + 'static,
+{
+    Box::new(Boxed(name, Box::pin(future)))
+}
+
+impl<F: FusedFuture<Output: Debug + 'static> + Debug> Handle for Boxed<F> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Held> {
+        self.1.as_mut().poll(cx).map(|output| Held { shown: format!("{output:?}"), _output: Box::new(output) })
+    }
+
+    fn is_terminated(&self) -> bool {
+        self.1.is_terminated()
+    }
+
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    fn show(&self) -> String {
+        format!("{:?}", self.1)
+    }
+}
+
+/// What came of a run.
+pub struct Run {
+    pub visits: Vec<Visit>,
+    pub shown: Option<String>,
+    pub fired: usize,
+    pub caught: usize,
+    pub blames: Vec<String>,
+}
+
+/// Runs a course, with faults in those calls of foreign code.
+pub fn run(course: &Course, faults: &[Fault], notes_phase: bool) -> Run {
+    let world = World::renew(course.count(), faults);
+    world.notes_phase.set(notes_phase);
+    world.restart_when.set(course.next != Next::Refused);
+    for number in [0, 1] {
+        parent::make_own(number);
+    }
+    world.put_handle(course.make());
+    let walk = Walk { course, world: world.clone() };
+    walk.course();
+    walk.end_all();
+    world.leave(!course.container.has_own_wakers());
+    let blames = world.blames.take();
+    if !blames.is_empty() {
+        // What is left of it is not touched again.
+        mem::forget(world.clone());
+    }
+    Run {
+        visits: world.visits.take(),
+        shown: world.shown.take(),
+        fired: world.fired.get(),
+        caught: world.caught.get(),
+        blames,
+    }
+}
+
+/// From outside: what is done at each step of a course. A step for which it is too late does nothing.
+struct Walk<'a> {
+    course: &'a Course,
+    world: Rc<World>,
+}
+
+impl Walk<'_> {
+    fn course(&self) {
+        let Course { end, is_early, stopper, group, .. } = *self.course;
+        let is_race = matches!(group, Group::Gather { policy: Policy::Race, .. });
+        if is_early {
+            if end == End::Drop {
+                return self.world.drop_handle();
+            }
+            self.set_end();
+            self.first_poll();
+        } else {
+            self.first_poll();
+            self.world.wake_from_outside(Who::Child(stopper));
+            self.world.drive();
+            if !is_race {
+                self.open(Who::Child((stopper + 1) % self.course.count()), self.course.keeps_ok());
+                self.world.drive();
+            }
+            match end {
+                End::Drop => return self.world.drop_handle(),
+                End::Complete => {
+                    self.end_children();
+                }
+                _ => {
+                    self.set_end();
+                    self.world.drive();
+                }
+            }
+        }
+        if matches!(end, End::Stop | End::Signal) {
+            self.drain(self.course.drain_end);
+        }
+        if group == Group::Restart && end == End::Stop {
+            self.next();
+        }
+    }
+
+    fn first_poll(&self) {
+        self.world.is_woken.set(true);
+        self.world.drive();
+    }
+
+    /// What ends the run.
+    fn set_end(&self) {
+        let stopper = self.course.stopper;
+        match self.course.end {
+            End::Complete => {
+                (0..self.course.count()).for_each(|index| self.open(Who::Child(index), self.course.keeps_ok()))
+            }
+            End::Stop => {
+                if self.course.is_early && stopper > 0 {
+                    self.open(Who::Child(stopper - 1), self.course.keeps_ok());
+                }
+                self.open(Who::Child(stopper), !self.course.keeps_ok());
+            }
+            End::Signal => self.open(Who::Signal, true),
+            End::Drop => unreachable!("nothing leads to it"),
+        }
+    }
+
+    fn drain(&self, end: DrainEnd) {
+        let last = self.course.count() - 1;
+        self.world.wake_from_outside(Who::Child(last));
+        self.world.drive();
+        match end {
+            DrainEnd::Drop => self.world.drop_handle(),
+            DrainEnd::Grace => {
+                self.end_child(last);
+                self.world.drive();
+                self.open(Who::Grace, true);
+                self.world.drive();
+            }
+            DrainEnd::Children | DrainEnd::Signal => {
+                // A second signal, or one after a failure, changes nothing in a gather.
+                if end == DrainEnd::Signal || self.course.group != Group::Restart {
+                    self.open(Who::Signal, true);
+                    self.world.drive();
+                }
+                self.end_children();
+            }
+        }
+    }
+
+    /// After the drain of the first generation.
+    fn next(&self) {
+        match self.course.next {
+            Next::Drop => self.world.drop_handle(),
+            Next::Signal => {
+                self.open(Who::Signal, true);
+                self.world.drive();
+            }
+            next => {
+                self.open(Who::Backoff, true);
+                self.world.drive();
+                if next == Next::Fails {
+                    self.open(Who::Child(self.course.stopper), false);
+                    self.world.drive();
+                    self.drain(DrainEnd::Children);
+                } else {
+                    self.end_children();
+                }
+            }
+        }
+    }
+
+    /// One after the other; of many most at once.
+    fn end_children(&self) {
+        let count = self.course.count();
+        for index in 0..count {
+            self.end_child(index);
+            if index < 2 || index + 3 > count {
+                self.world.drive();
+            }
+        }
+    }
+
+    /// Opens what it waits for, be it the child or its clean-up.
+    fn end_child(&self, index: usize) {
+        self.open(Who::Child(index), self.course.keeps_ok());
+        self.open(Who::Cleanup(index), true);
+    }
+
+    fn open(&self, who: Who, value: bool) {
+        self.world.set(who, value);
+        if let Who::Child(index) = who {
+            // A nested one fails with its first child, and ends with its last.
+            self.world.set(Who::Inner(index, 0), value);
+            self.world.set(Who::Inner(index, 1), true);
+        }
+        self.world.wake_from_outside(who);
+    }
+
+    /// Whatever the fault was: it ends when everything it waits for has ended.
+    fn end_all(&self) {
+        for _ in 0..4 {
+            if self.world.is_pending() {
+                self.end_children();
+                self.open(Who::Backoff, true);
+                self.world.drive();
+            }
+        }
+    }
+}

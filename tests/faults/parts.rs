@@ -1,0 +1,307 @@
+//! The foreign code of a gather: its children, what they end with, and its closures.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use gather::{CancelExt, Child, Cleanup, Gather, Map, Nested, OnCancel, Shield, WithHook, gather};
+use pin_project::{pin_project, pinned_drop};
+
+use crate::waiter::Waiter;
+use crate::world::{Once, Place, Who, world};
+
+/// What a child ends with.
+pub type Output = Result<Token, Token>;
+
+/// A value or an error.
+pub struct Token {
+    place: Place,
+    who: Who,
+    _once: Once,
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        world().visit(self.place, self.who);
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.place == Place::ValueDrop { "value" } else { "error" };
+        write!(f, "{what} of {:?}", self.who)
+    }
+}
+
+/// Held by a closure: its drop is that of the closure.
+struct Captured {
+    place: Place,
+    who: Who,
+    _once: Once,
+}
+
+impl Captured {
+    fn new(place: Place, who: Who) -> Self {
+        Captured { place, who, _once: Once::new(place, who, place == Place::RestartClosureDrop) }
+    }
+}
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        world().visit(self.place, self.who);
+    }
+}
+
+/// What a future is ready with, from what its gate was opened with.
+pub trait Opened {
+    fn opened(is_ok: bool, who: Who) -> Self;
+}
+
+impl Opened for () {
+    fn opened(_: bool, _: Who) {}
+}
+
+impl Opened for Output {
+    fn opened(is_ok: bool, who: Who) -> Self {
+        let token = |place| Token { place, who, _once: Once::new(place, who, false) };
+        if is_ok { Ok(token(Place::ValueDrop)) } else { Err(token(Place::ErrorDrop)) }
+    }
+}
+
+/// A future that is ready when its gate is opened. It waits in the intrusive list.
+#[pin_project(PinnedDrop)]
+pub struct Subject<O> {
+    who: Who,
+    polled: Place,
+    dropped: Place,
+    has_ended: Cell<bool>,
+    has_stashed: Cell<bool>,
+    #[pin]
+    waiter: Waiter,
+    _once: Once,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<O> Subject<O> {
+    pub fn new(who: Who, polled: Place, dropped: Place) -> Self {
+        Subject {
+            who,
+            polled,
+            dropped,
+            has_ended: Cell::new(false),
+            has_stashed: Cell::new(false),
+            waiter: Waiter::default(),
+            _once: Once::new(dropped, who, false),
+            output: PhantomData,
+        }
+    }
+}
+
+impl<O: Opened> Future for Subject<O> {
+    type Output = O;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O> {
+        let world = world();
+        let this = self.project();
+        if this.has_ended.get() {
+            world.blame(format!("{:?} polled after its end", this.who));
+        }
+        this.waiter.as_ref().link();
+        let is_at_an_end = this.who.child().is_some_and(|index| index < 2 || index + 1 == world.count.get());
+        if is_at_an_end && !this.has_stashed.replace(true) {
+            // A waker that outlives the future.
+            let waker = cx.waker().clone();
+            world.stale.borrow_mut().push(waker);
+        }
+        let polled = world.poll_gate(*this.who, cx);
+        world.visit(*this.polled, *this.who);
+        polled.map(|is_ok| {
+            this.has_ended.set(true);
+            O::opened(is_ok, *this.who)
+        })
+    }
+}
+
+#[pinned_drop]
+impl<O> PinnedDrop for Subject<O> {
+    fn drop(self: Pin<&mut Self>) {
+        world().visit(self.dropped, self.who);
+    }
+}
+
+pub fn child(who: Who) -> Subject<Output> {
+    Subject::new(who, Place::ChildPoll, Place::ChildDrop)
+}
+
+/// How a child is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    Hooked,
+    Cleaned,
+    Shielded,
+    Nested,
+}
+
+pub const KINDS: [Kind; 5] = [Kind::Plain, Kind::Hooked, Kind::Cleaned, Kind::Shielded, Kind::Nested];
+
+type Hook = Box<dyn FnOnce(Pin<&mut Subject<Output>>)>;
+type MakeCleanup = Box<dyn FnOnce() -> Subject<()>>;
+type Inner = Vec<Shield<Subject<Output>>>;
+type Join = Box<dyn FnOnce(Result<Vec<Token>, Token>) -> Output>;
+
+/// A child of any kind, in place: nothing of it is boxed but its closures.
+#[pin_project(PinnedDrop)]
+pub struct AnyChild {
+    index: usize,
+    #[pin]
+    child: OfKind,
+    /// Dropped last.
+    turn: Option<Turn>,
+}
+
+#[pin_project(project = OfKindProj)]
+enum OfKind {
+    Plain(#[pin] Subject<Output>),
+    Hooked(#[pin] WithHook<Subject<Output>, Hook>),
+    Cleaned(#[pin] Cleanup<Subject<Output>, MakeCleanup, Subject<()>>),
+    Shielded(#[pin] Shield<Subject<Output>>),
+    Nested(#[pin] Map<Nested<Gather<Inner>>, Join, Output>),
+}
+
+/// As long as it lives it is the turn of this child.
+struct Turn(Option<usize>);
+
+impl Turn {
+    fn of(index: usize) -> Self {
+        Turn(world().turn.replace(Some(index)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        world().turn.set(self.0);
+    }
+}
+
+// A closure drops what it has captured before it makes its result. If that drop panicked after it, the result would leak,
+// wherever the closure is called (rust-lang/rust#47949).
+
+impl OfKind {
+    fn new(kind: Kind, index: usize) -> Self {
+        let who = Who::Child(index);
+        match kind {
+            Kind::Plain => OfKind::Plain(child(who)),
+            Kind::Hooked => {
+                let captured = Captured::new(Place::HookDrop, who);
+                let hook = move |_: Pin<&mut _>| {
+                    let _captured = captured;
+                    world().visit(Place::Hook, who);
+                };
+                OfKind::Hooked(child(who).on_cancel(Box::new(hook)))
+            }
+            Kind::Cleaned => {
+                let captured = Captured::new(Place::CleanupFactoryDrop, who);
+                let make = move || {
+                    world().visit(Place::CleanupFactory, who);
+                    drop(captured);
+                    Subject::new(Who::Cleanup(index), Place::CleanupPoll, Place::CleanupDrop)
+                };
+                OfKind::Cleaned(child(who).cleanup(Box::new(make)))
+            }
+            Kind::Shielded => OfKind::Shielded(child(who).shield()),
+            Kind::Nested => {
+                let inner: Inner = (0..2).map(|place| child(Who::Inner(index, place)).shield()).collect();
+                let captured = Captured::new(Place::HookDrop, who);
+                let join = move |result: Result<Vec<Token>, Token>| {
+                    world().visit(Place::Map, who);
+                    drop(captured);
+                    result.map(|mut values| {
+                        let last = values.pop().expect("of two children");
+                        drop(values);
+                        last
+                    })
+                };
+                OfKind::Nested(gather(inner).nested().map(Box::new(join)))
+            }
+        }
+    }
+}
+
+impl AnyChild {
+    pub fn new(kind: Kind, index: usize) -> Self {
+        AnyChild { index, child: OfKind::new(kind, index), turn: None }
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for AnyChild {
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        *this.turn = Some(Turn::of(*this.index));
+    }
+}
+
+macro_rules! each_kind {
+    ($child:expr, |$inner:ident| $call:expr) => {{
+        let this = $child.project();
+        let _turn = Turn::of(*this.index);
+        match this.child.project() {
+            OfKindProj::Plain($inner) => $call,
+            OfKindProj::Hooked($inner) => $call,
+            OfKindProj::Cleaned($inner) => $call,
+            OfKindProj::Shielded($inner) => $call,
+            OfKindProj::Nested($inner) => $call,
+        }
+    }};
+}
+
+impl Child for AnyChild {
+    type Output = Output;
+
+    fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output> {
+        each_kind!(self, |child| child.poll_child(cx))
+    }
+
+    fn cancel(self: Pin<&mut Self>) -> OnCancel {
+        each_kind!(self, |child| child.cancel())
+    }
+
+    fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output>> {
+        each_kind!(self, |child| child.poll_drain(cx))
+    }
+}
+
+pub fn signal() -> Subject<()> {
+    Subject::new(Who::Signal, Place::SignalPoll, Place::SignalDrop)
+}
+
+/// A closure for a gather's `grace`.
+pub fn grace_once() -> impl FnOnce() -> Subject<()> {
+    let captured = Captured::new(Place::GraceFactoryDrop, Who::Grace);
+    move || {
+        world().visit(Place::GraceFactory, Who::Grace);
+        drop(captured);
+        grace()
+    }
+}
+
+pub fn grace() -> Subject<()> {
+    Subject::new(Who::Grace, Place::GracePoll, Place::GraceDrop)
+}
+
+/// A closure of a restart: calls `act` in this place.
+pub fn closure<R>(place: Place, who: Who, act: impl Fn() -> R) -> impl FnMut() -> R {
+    let captured = Captured::new(Place::RestartClosureDrop, who);
+    move || {
+        let _captured = &captured;
+        world().visit(place, who);
+        act()
+    }
+}
+
+pub fn backoff() -> Subject<()> {
+    Subject::new(Who::Backoff, Place::BackoffPoll, Place::BackoffDrop)
+}
