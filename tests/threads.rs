@@ -1,21 +1,29 @@
 //! Children woken from many threads, while the gather is polled, moved between threads, cancelled and dropped.
 //!
-//! Bounded in count; ThreadSanitizer runs it too.
+//! Bounded in count and in time; ThreadSanitizer runs it too. Each run takes its random numbers from another seed, which it
+//! prints; `GATHER_SEED` sets it. The threads still run as they like.
 
 #![cfg(feature = "alloc")]
 
+use std::collections::HashSet;
 use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread;
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
-use gather::{CancelExt, Cancelled, gather};
+use gather::{BoxChild, CancelExt, Cancelled, gather};
+use smol::Executor;
 
 const THREADS: usize = 3;
 const ROUNDS: usize = 300;
+const TIME: Duration = Duration::from_secs(2);
+/// What takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a child waits for.
 #[derive(Default)]
@@ -65,10 +73,26 @@ impl Wake for Unpark {
     }
 }
 
-/// xorshift: the same numbers in every run.
+/// xorshift.
 struct Numbers(u64);
 
 impl Numbers {
+    /// The same for a seed; others for each test.
+    fn seeded(test: u64) -> Self {
+        static SEED: OnceLock<u64> = OnceLock::new();
+
+        let seed = SEED.get_or_init(|| match std::env::var("GATHER_SEED") {
+            Ok(seed) => seed.parse().expect("GATHER_SEED is a number"),
+            Err(_) => RandomState::new().hash_one(()) >> 32,
+        });
+        println!("GATHER_SEED={seed}");
+        Numbers((seed + test).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == 0
+    }
+
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -116,9 +140,13 @@ where
     }
 }
 
-fn each_round(seed: u64, count: usize, mut round: impl FnMut(&mut Numbers, Arc<Vec<Event>>, Arc<AtomicUsize>)) {
-    let mut numbers = Numbers(seed);
+fn each_round(test: u64, count: usize, mut round: impl FnMut(&mut Numbers, Arc<Vec<Event>>, Arc<AtomicUsize>)) {
+    let mut numbers = Numbers::seeded(test);
+    let end = Instant::now() + TIME;
     for _ in 0..ROUNDS {
+        if Instant::now() > end {
+            break;
+        }
         let events: Arc<Vec<Event>> = Arc::new((0..count).map(|_| Event::default()).collect());
         let alive = Arc::new(AtomicUsize::new(0));
         // Each thread sets its share of the events, in an order of its own, and wakes some others for nothing.
@@ -215,4 +243,192 @@ fn cancelled_at_any_moment_it_waits_for_the_told_ones() {
         });
         assert_eq!(alive.load(Ordering::Relaxed), 0);
     });
+}
+
+/// What is done to the gathers of a round, and what they end with.
+struct Plan {
+    events: Vec<Event>,
+    signal: Event,
+    grace: Event,
+    alive: Arc<AtomicUsize>,
+    cleanups: AtomicUsize,
+}
+
+impl Plan {
+    fn new(numbers: &mut Numbers) -> Arc<Self> {
+        let count = [1, 2, 3, 63, 64, 65, 130, 300][numbers.below(8)];
+        Arc::new(Plan {
+            events: (0..count).map(|_| Event::default()).collect(),
+            signal: Event::default(),
+            grace: Event::default(),
+            alive: Arc::default(),
+            cleanups: AtomicUsize::new(0),
+        })
+    }
+
+    fn child(self: &Arc<Self>, index: usize, numbers: &mut Numbers) -> BoxChild<'static, Result<usize, usize>> {
+        let (plan, alive) = (self.clone(), Alive::new(&self.alive));
+        let is_ok = !numbers.one_in(2 * self.events.len());
+        let work = async move {
+            let _alive = alive;
+            plan.events[index].wait().await;
+            if is_ok { Ok(index) } else { Err(index) }
+        };
+        match numbers.below(4) {
+            0 => BoxChild::new(work),
+            1 => BoxChild::new(work.on_cancel(|_| ())),
+            2 => BoxChild::new(work.shield()),
+            _ => {
+                let plan = self.clone();
+                BoxChild::new(work.cleanup(move || {
+                    let alive = Alive::new(&plan.alive);
+                    async move {
+                        let _alive = alive;
+                        plan.events[index].wait().await;
+                        plan.cleanups.fetch_add(1, Ordering::Relaxed);
+                    }
+                }))
+            }
+        }
+    }
+
+    /// A gather with any settings. Checks what it ends with.
+    fn gather(self: &Arc<Self>, numbers: &mut Numbers) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let count = self.events.len();
+        let children: Vec<_> = (0..count).map(|index| self.child(index, numbers)).collect();
+        let (plan, plan_of_grace) = (self.clone(), self.clone());
+        let signal = async move { plan.signal.wait().await };
+        let grace = move || async move { plan_of_grace.grace.wait().await };
+        let limit = if numbers.one_in(3) { 1 + numbers.below(count) } else { count };
+        let all = gather(children).cancel_on(signal).grace(grace).concurrency(limit);
+        let plan = self.clone();
+        match numbers.below(5) {
+            0 => Box::pin(async move {
+                match all.await {
+                    Ok(Ok(values)) => assert!(values.into_iter().eq(0..count)),
+                    Ok(Err(index)) => assert!(index < count),
+                    Err(Cancelled) => assert!(plan.signal.is_set.load(Ordering::Relaxed)),
+                }
+            }),
+            1 => Box::pin(async move {
+                if let Ok(outputs) = all.settle().await {
+                    assert!(outputs.into_iter().map(|output| output.unwrap_or_else(|error| error)).eq(0..count));
+                }
+            }),
+            2 => Box::pin(async move {
+                if let Ok(Err(errors)) = all.any().await {
+                    assert!(errors.into_iter().eq(0..count));
+                }
+            }),
+            3 => Box::pin(async move {
+                if let Ok(first) = all.race().await {
+                    assert!(plan.events[first.unwrap_or_else(|error| error)].is_set.load(Ordering::Relaxed));
+                }
+            }),
+            _ => Box::pin(async move { assert_eq!(all.report().await.outcomes.len(), count) }),
+        }
+    }
+
+    /// What the thread of this number does: sets its share of the events in any order, and wakes others for nothing.
+    fn wake(&self, own: usize, numbers: &mut Numbers) {
+        let mut left: Vec<_> = (own..self.events.len()).step_by(THREADS).collect();
+        let fires_at = numbers.below(3 * left.len() + 1);
+        while !left.is_empty() {
+            self.events[left.swap_remove(numbers.below(left.len()))].set();
+            let other = &self.events[numbers.below(self.events.len())].waker;
+            match numbers.below(4) {
+                0 => other.wake(),
+                // Kept for a moment: it may outlive the child, and the gather.
+                1 => {
+                    if let Some(waker) = other.take() {
+                        thread::yield_now();
+                        drop(waker.clone());
+                        waker.wake();
+                    }
+                }
+                2 => thread::yield_now(),
+                _ => {}
+            }
+            if left.len() == fires_at {
+                self.signal.set();
+            }
+        }
+        if own == 0 {
+            self.grace.set();
+        }
+    }
+}
+
+/// Notes the threads on which it is polled.
+async fn noting<F: Future>(future: F, threads: Arc<Mutex<HashSet<ThreadId>>>) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|cx| {
+        threads.lock().unwrap().insert(thread::current().id());
+        future.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// All of it at once: gathers with any settings are tasks of an executor with several threads, other threads wake their
+/// children and fire their signals, and some of the tasks are dropped while they run.
+#[test]
+fn nothing_is_lost_or_left_at_random() {
+    let mut numbers = Numbers::seeded(13);
+    let executor = Executor::new();
+    let (mut rounds, mut ended, mut dropped, mut moved) = (0, 0, 0, 0);
+    thread::scope(|scope| {
+        let (stop, stopped) = smol::channel::bounded::<()>(1);
+        for _ in 0..THREADS {
+            let (executor, stopped) = (&executor, stopped.clone());
+            scope.spawn(move || smol::block_on(executor.run(stopped.recv())));
+        }
+        let end = Instant::now() + TIME;
+        while rounds == 0 || Instant::now() < end {
+            rounds += 1;
+            let plans: Vec<_> = (0..4).map(|_| Plan::new(&mut numbers)).collect();
+            let threads: Vec<Arc<Mutex<HashSet<ThreadId>>>> = plans.iter().map(|_| Arc::default()).collect();
+            let (report, reports) = mpsc::channel();
+            let mut tasks = vec![];
+            for (plan, threads) in plans.iter().zip(&threads) {
+                let (all, report) = (noting(plan.gather(&mut numbers), threads.clone()), report.clone());
+                tasks.push(executor.spawn(async move {
+                    all.await;
+                    report.send(()).unwrap();
+                }));
+            }
+            drop(report);
+            let seeds: [_; THREADS] = std::array::from_fn(|_| 1 + numbers.below(usize::MAX) as u64);
+            thread::scope(|scope| {
+                for (own, seed) in seeds.into_iter().enumerate() {
+                    let plans = &plans;
+                    scope.spawn(move || {
+                        let mut numbers = Numbers(seed);
+                        plans.iter().for_each(|plan| plan.wake(own, &mut numbers));
+                    });
+                }
+                // One of them is dropped at any moment, on this thread or where it is polled.
+                for _ in 0..numbers.below(30) {
+                    thread::yield_now();
+                }
+                drop(tasks.swap_remove(numbers.below(tasks.len())));
+                dropped += 1;
+            });
+            // Every event is set: each of the others ends, and the channel is closed when all are gone.
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                match reports.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                    Ok(()) => ended += 1,
+                    Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                    Err(mpsc::RecvTimeoutError::Timeout) => panic!("a gather hangs"),
+                }
+            }
+            for plan in &plans {
+                assert_eq!(plan.alive.load(Ordering::Relaxed), 0);
+            }
+            moved += threads.iter().filter(|threads| threads.lock().unwrap().len() > 1).count();
+        }
+        drop(stop);
+    });
+    println!("{rounds} rounds: {ended} gathers ended, {dropped} were dropped, {moved} polled on several threads");
+    assert!(ended >= 3 * rounds && moved > 0);
 }
