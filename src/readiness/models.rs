@@ -3,6 +3,19 @@
 //!     RUSTFLAGS="--cfg gather_loom" cargo test --release --lib -- --nocapture
 //!
 //! A lost wake is a deadlock of `block_on`, which loom reports, as it does leaks and use after free of the block.
+//!
+//! Who meets whom, and where it is modelled:
+//!
+//! - a wake, and the pass that takes ready bits, marks and hints: `two_wakers_against_the_poller`,
+//!   `a_wake_after_the_turn_is_not_lost`, `a_wake_while_a_used_mark_is_taken_away`;
+//! - a wake, and an open group that is written back: `wake_against_completion_of_the_child`;
+//! - a wake, and the first pass of a drain, which is over all children: `a_wake_while_the_drain_begins`;
+//! - a wake, and a poll by another parent: `parent_waker_replaced_while_being_woken`;
+//! - a wake, and another one: `one_wake_of_the_parent_between_two_polls`;
+//! - a wake in which the parent panics, and a poll, or the end: `a_parent_that_is_put_back_loses_no_later_wake`,
+//!   `a_parent_that_is_put_back_is_not_kept_by_one_that_is_gone`;
+//! - a wake, a clone or a drop, and the last reference: `wake_against_drop_of_the_gather`,
+//!   `clone_and_drop_against_the_last_reference`.
 
 use core::future::poll_fn;
 use core::task::{Context, Poll, Waker};
@@ -72,11 +85,11 @@ fn model(name: &str, model: impl Fn() + Send + Sync + 'static) {
 }
 
 /// Two wakers against the poller: both children are polled, whatever the order; in one group, in two groups, under two
-/// summary words.
+/// summary words, under two words that share a hint; and if both are of one child.
 #[test]
 fn two_wakers_against_the_poller() {
-    for (children, woken) in [(2, [0, 1]), (3, [0, 2]), (5, [1, 4])] {
-        model(&format!("two wakers against the poller, {children} children"), move || {
+    for (children, woken) in [(2, [0, 1]), (3, [0, 2]), (5, [1, 4]), (9, [0, 8]), (3, [2, 2])] {
+        model(&format!("two wakers against the poller, {woken:?} of {children} children"), move || {
             let mut block = WakerBlock::new(children);
             let wakers = woken.map(|child| waker_of(&mut block, child));
             let threads = wakers.map(|waker| thread::spawn(move || waker.wake()));
@@ -84,6 +97,41 @@ fn two_wakers_against_the_poller() {
             for thread in threads {
                 thread.join().unwrap();
             }
+        });
+    }
+}
+
+/// The drain begins, and counts all children as woken, while a thread wakes one of them: each is polled in the pass that
+/// follows, and the one that was woken sees in a pass what it was woken for.
+#[test]
+fn a_wake_while_the_drain_begins() {
+    for (children, woken) in [(2, 1), (5, 4)] {
+        model(&format!("a wake while the drain begins, {children} children"), move || {
+            let mut block = WakerBlock::new(children);
+            let waker = waker_of(&mut block, woken);
+            let is_set = loom::sync::Arc::new(AtomicUsize::new(0));
+            let old = Arc::new(Counted::default());
+            assert_eq!(poll(&mut block, &old.clone().into()), []);
+            let thread = thread::spawn({
+                let is_set = is_set.clone();
+                move || {
+                    is_set.store(1, Ordering::Release);
+                    waker.wake();
+                }
+            });
+            block.wake_all();
+            let mut missing: Vec<_> = (0..children).collect();
+            block_on(poll_fn(|cx: &mut Context<'_>| {
+                let mut sees_it = false;
+                poll_each(&mut block, cx.waker(), |child| {
+                    missing.retain(|missing| *missing != child);
+                    sees_it |= child == woken && is_set.load(Ordering::Acquire) == 1;
+                });
+                assert!(missing.is_empty());
+                if sees_it { Poll::Ready(()) } else { Poll::Pending }
+            }));
+            thread.join().unwrap();
+            assert_eq!(Arc::strong_count(&old), 1);
         });
     }
 }
