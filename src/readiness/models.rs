@@ -13,7 +13,7 @@
 //! - a wake, and a poll by another parent: `parent_waker_replaced_while_being_woken`;
 //! - a wake, and another one: `one_wake_of_the_parent_between_two_polls`;
 //! - a wake in which the parent panics, and a poll, or the end: `a_parent_that_is_put_back_loses_no_later_wake`,
-//!   `a_parent_that_is_put_back_is_not_kept_by_one_that_is_gone`;
+//!   `put_back_against_the_drop_of_the_gather`;
 //! - a wake, a clone or a drop, and the last reference: `wake_against_drop_of_the_gather`,
 //!   `clone_and_drop_against_the_last_reference`.
 
