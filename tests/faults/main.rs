@@ -12,8 +12,9 @@
 //! panic is that of the indices, a result that a fault must not change is not changed, and no waiter in an intrusive list
 //! is left dangling; see [`world`] and [`waiter`].
 //!
-//! `GATHER_FAULTS=all` runs every case, `GATHER_FAULTS=1000` one in a thousand. Without it each combination of the matrix
-//! is run at least once, and of all cases one in some more.
+//! `GATHER_FAULTS=all` runs every case, `GATHER_FAULTS=1000` about one in a thousand. Without it each combination of the
+//! matrix is run at least once, and of all cases one in some more. `GATHER_FAULTS_TRACE=1` prints each case before it is
+//! run, for one that ends the process.
 
 #![cfg(feature = "alloc")]
 
@@ -26,8 +27,8 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::thread;
 
 use course::{CONTAINERS, Container, Course, DRAIN_ENDS, ENDS, End, GROUPS, Group, NEXTS, Policy, Run, run};
@@ -38,17 +39,22 @@ use world::{ACTS, Act, Fault, PHASES, PLACES, Phase, Place, Refusal, Visit};
 #[derive(Clone, Copy)]
 enum Sample {
     All,
-    /// One in so many.
+    /// One in so many, in one course in [`COURSES`].
     OneIn(usize),
     /// Each combination once, and one in so many.
     EachAndOneIn(usize),
 }
 
+const COURSES: usize = 10;
+
 impl Sample {
     fn of_environment() -> Self {
         match std::env::var("GATHER_FAULTS").as_deref() {
             Ok("all") => Sample::All,
-            Ok(number) => Sample::OneIn(number.parse().expect("GATHER_FAULTS is `all` or a number")),
+            Ok(number) => {
+                let number: usize = number.parse().expect("GATHER_FAULTS is `all` or a number");
+                Sample::OneIn(number.div_ceil(COURSES))
+            }
             Err(_) => Sample::EachAndOneIn(100),
         }
     }
@@ -159,12 +165,23 @@ fn judge(run: &Run, before: &Run, faults: &[Fault]) -> Vec<String> {
     failures
 }
 
+fn run_traced(course: &Course, faults: &[Fault]) -> Run {
+    static IS_TRACED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("GATHER_FAULTS_TRACE").is_some());
+
+    if *IS_TRACED {
+        eprintln!("{course:?} {faults:?}");
+    }
+    run(course, faults, faults.is_empty())
+}
+
 /// The part of the matrix that has this container and policy.
 fn part(container: Container, group: Group, sample: Sample) -> Counts {
     let mut counts = Counts::default();
     let mut seen: BTreeMap<Combination, Result<(), Refusal>> = BTreeMap::new();
-    for course in &courses(container, group) {
-        let plain = run(course, &[], true);
+    let all = courses(container, group);
+    let taken = all.iter().step_by(if matches!(sample, Sample::OneIn(_)) { COURSES } else { 1 });
+    for course in taken {
+        let plain = run_traced(course, &[]);
         counts.courses += 1;
         counts.calls += plain.visits.len();
         if !plain.blames.is_empty() {
@@ -188,7 +205,7 @@ fn part(container: Container, group: Group, sample: Sample) -> Counts {
                 *counts.by_place.entry(visit.place).or_default() += 1;
                 *counts.by_act.entry(act).or_default() += 1;
                 let first = Fault { visit: at, act };
-                let faulty = run(course, &[first], false);
+                let faulty = run_traced(course, &[first]);
                 let failures = judge(&faulty, &plain, &[first]);
                 if failures.is_empty() {
                     second(course, first, &faulty, sample, &mut counts);
@@ -228,7 +245,7 @@ fn second(course: &Course, first: Fault, before: &Run, sample: Sample, counts: &
             }
             counts.second_faults += 1;
             let faults = [first, Fault { visit: at, act }];
-            let mut failures = judge(&run(course, &faults, false), before, &faults);
+            let mut failures = judge(&run_traced(course, &faults), before, &faults);
             // It may change the result together with the first one, as a signal does that comes earlier.
             failures.retain(|failure| !failure.starts_with("the result is"));
             if !failures.is_empty() {
@@ -258,23 +275,26 @@ fn nothing_breaks_it() {
     let total = total.into_inner().unwrap();
 
     let size = CONTAINERS.len() * GROUPS.len() * PHASES.len() * PLACES.len() * ACTS.len();
-    let count = |result| total.combinations.get(&result).copied().unwrap_or(0);
+    let is_whole = !matches!(sample, Sample::OneIn(_));
     println!("{} courses, {} calls of foreign code in them", total.courses, total.calls);
-    println!("{size} combinations of container, policy, phase, place and act:");
-    println!("  {:6} were run", count(Ok(())));
-    for (refusal, why) in [
-        (Refusal::NotCalled, "are none: in no course that place is called in that phase"),
-        (Refusal::OutOfReach, "are none: who polls or drops the gather holds it, nobody else reaches it"),
-        (Refusal::NothingToDo, "are none: nobody waits there to be woken or signalled"),
-    ] {
-        println!("  {:6} {why}", count(Err(refusal)));
+    if is_whole {
+        let count = |result| total.combinations.get(&result).copied().unwrap_or(0);
+        println!("{size} combinations of container, policy, phase, place and act:");
+        println!("  {:6} were run", count(Ok(())));
+        for (refusal, why) in [
+            (Refusal::NotCalled, "are none: in no course that place is called in that phase"),
+            (Refusal::OutOfReach, "are none: who polls or drops the gather holds it, nobody else reaches it"),
+            (Refusal::NothingToDo, "are none: nobody waits there to be woken or signalled"),
+        ] {
+            println!("  {:6} {why}", count(Err(refusal)));
+        }
     }
     println!("{} cases: {:?}", total.cases, total.by_phase);
     println!("  {:?}\n  {:?}", total.by_place, total.by_act);
     println!("{} cases with a second fault; {} left out, which would abort", total.second_faults, total.would_abort);
     assert!(total.failures.is_empty(), "{}", total.failures.join("\n"));
 
-    if !matches!(sample, Sample::OneIn(_)) {
+    if is_whole {
         assert_eq!(total.combinations.values().sum::<usize>(), size);
         let places: BTreeSet<_> = total.by_place.keys().copied().collect();
         assert_eq!(places, PLACES.into_iter().collect(), "a place in which no fault happens");
