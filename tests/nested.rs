@@ -258,6 +258,27 @@ fn is_cancelled_in(state: State, parent: Parent, container: Container) {
 }
 
 #[test]
+fn a_backoff_is_dropped_in_its_turn_when_the_parent_cancels() {
+    for container in CONTAINERS {
+        let _at = kit::At(format!("{container:?}"));
+        let world = World::new();
+        let (log, fail) = (&world.log, Gate::<Output>::new());
+        let inner = restart(Limit::unlimited(), || [ready(Output::Err("failed"))]);
+        let inner = inner.backoff(|_| Probe::new("backoff", log, &Gate::<()>::new())).nested();
+        let children = [
+            LocalBoxChild::new(inner.map(|ended| ended.map(|[value]| value).map_err(RestartError::into_source))),
+            LocalBoxChild::new(Probe::new("plain", log, &Gate::new())),
+            LocalBoxChild::new(fail.clone().wait()),
+        ];
+        let mut all = kit::gather_in!(container, children, |all| all);
+        assert!(world.quiesce(all.as_mut()).0.is_pending());
+        fail.open(Err("parent"));
+        assert_eq!(world.poll(all.as_mut()), Poll::Ready(Err("parent")));
+        log.expect("drop backoff, drop plain");
+    }
+}
+
+#[test]
 fn one_that_gives_up_is_a_failure_of_its_child_and_counts_anew() {
     for container in CONTAINERS {
         let _at = kit::At(format!("{container:?}"));
