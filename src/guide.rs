@@ -6,6 +6,7 @@
 //! | [`from_tokio`] | who has `tokio::try_join!`, `select!` or a `JoinSet` in hand |
 //! | [`from_futures`] | who has `try_join_all`, `select_all` or `FuturesUnordered` in hand |
 //! | [`cancellation`] | what happens to each child, and when; how a child is told; what to do about one that does not end |
+//! | [`recipes`] | tokens, signals and tasks of the libraries in use; deadlines |
 //! | [`restart`] | limits, backoff, an orderly end |
 //! | [`embedded`] | without `std`, without an allocator, without compare-and-swap |
 
@@ -20,6 +21,9 @@ pub mod from_futures {}
 
 #[doc = include_str!("guide/cancellation.md")]
 pub mod cancellation {}
+
+#[doc = include_str!("guide/recipes.md")]
+pub mod recipes {}
 
 #[doc = include_str!("guide/restart.md")]
 pub mod restart {}

@@ -605,11 +605,12 @@ where
 
 impl<I: IntoChildren, M, L, G, S, W, O, B> fmt::Debug for Restart<I, M, L, G, S, W, O, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Restart")
-            .field("state", &self.state)
-            .field("restarts", &self.restarts)
-            .field("gather", &self.gather)
-            .finish_non_exhaustive()
+        let mut restart = f.debug_struct("Restart");
+        restart.field("state", &self.state).field("restarts", &self.restarts);
+        if let State::Running | State::Cancelled = self.state {
+            restart.field("gather", &self.gather);
+        }
+        restart.finish_non_exhaustive()
     }
 }
 

@@ -1080,13 +1080,13 @@ fn debug_says_the_state_and_polls_nothing() {
     let group = || restart(Limit::restarts(3), make).backoff(|_| over.clone().wait()).cancel_on(signal.clone().wait());
     let mut all = pin!(group());
     macro_rules! assert_debug {
-        ($state:literal, $restarts:literal, $gather:literal) => {
-            let expected =
-                concat!("Restart { state: ", $state, ", restarts: ", $restarts, ", gather: Gather { phase: ");
-            assert_eq!(format!("{all:?}"), format!("{expected}{}, .. }}, .. }}", $gather));
+        ($state:literal, $restarts:literal $(, $gather:literal)?) => {
+            let gather = concat!("" $(, ", gather: Gather { phase: ", $gather, ", .. }")?);
+            let expected = concat!("Restart { state: ", $state, ", restarts: ", $restarts);
+            assert_eq!(format!("{all:?}"), format!("{expected}{gather}, .. }}"));
         };
     }
-    assert_debug!("Unpolled", 0, "Ended, cause: Completed, children: [ended, ended, ended]");
+    assert_debug!("Unpolled", 0);
     assert_eq!(format!("{:?}", group().nested()), format!("Nested({all:?})"));
     assert!(world.poll(all.as_mut()).is_pending());
     assert_debug!("Running", 0, "Running, children: [pending, pending, pending]");
@@ -1095,24 +1095,24 @@ fn debug_says_the_state_and_polls_nothing() {
     assert_debug!("Running", 0, "Draining, cause: Failed(2), children: [draining, ended, ended]");
     drained.open(Ok(1));
     assert!(world.poll(all.as_mut()).is_pending());
-    assert_debug!("BackingOff", 1, "Ended, cause: Failed(2), children: [ended, ended, ended]");
+    assert_debug!("BackingOff", 1);
     over.open(());
     fail.open(Err("failed"));
     assert!(world.poll(all.as_mut()).is_pending());
     drained.open(Ok(1));
     over.open(());
     assert!(world.poll(all.as_mut()).is_pending());
-    assert_debug!("Between", 2, "Ended, cause: Failed(2), children: [ended, ended, ended]");
+    assert_debug!("Between", 2);
     assert!(world.poll(all.as_mut()).is_pending());
     signal.open(());
     assert!(world.poll(all.as_mut()).is_pending());
     assert_debug!("Cancelled", 2, "Draining, cause: Cancelled, children: [draining, ended, ended]");
     drained.open(Ok(1));
     assert!(world.poll(all.as_mut()).is_ready());
-    assert_debug!("Ended", 2, "Ended, cause: Cancelled, children: [ended, ended, ended]");
+    assert_debug!("Ended", 2);
 
     let mut panics = pin!(restart(Limit::restarts(3), || -> [std::future::Ready<Output>; 1] { panic!("factory") }));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(catch_unwind(AssertUnwindSafe(|| panics.as_mut().poll(&mut cx))).is_err());
-    assert!(format!("{panics:?}").starts_with("Restart { state: Panicked, restarts: 0, "), "{panics:?}");
+    assert_eq!(format!("{panics:?}"), "Restart { state: Panicked, restarts: 0, .. }");
 }
