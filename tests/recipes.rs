@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
+use futures_channel::oneshot;
 use gather::{CancelExt, Cause, Child, Limit, Outcome, Report, RestartError, gather, restart};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -148,13 +150,18 @@ fn on_tokio(test: impl AsyncFn()) {
     builder.worker_threads(2).enable_all().build().unwrap().block_on(test());
 }
 
-/// tokio's handle: asks it to abort, and waits until the task is gone.
-fn tokio_task(job: impl Future<Output = Ended> + Send + 'static) -> impl Child<Output = Ended> {
-    tokio::spawn(job).on_cancel(|task| task.abort()).map(|joined| match joined {
+/// What a task of tokio's ended with. Its panic goes on here.
+fn flatten(joined: Result<Ended, JoinError>) -> Ended {
+    match joined {
         Ok(result) => result,
         Err(error) if error.is_cancelled() => Err("aborted"),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
-    })
+    }
+}
+
+/// tokio's handle: asks it to abort, and waits until the task is gone.
+fn tokio_task(job: impl Future<Output = Ended> + Send + 'static) -> impl Child<Output = Ended> {
+    tokio::spawn(job).on_cancel(|task| task.abort()).map(flatten)
 }
 
 #[test]
@@ -192,7 +199,10 @@ fn a_panic_of_a_tokio_task_is_passed_on() {
 
 /// A task that is told, and aborted if it has not ended in time. Unlike with the gather's grace, which would drop the
 /// handle, the task is gone when the child is.
-fn tokio_task_told_then_aborted<J>(job: impl FnOnce(CancellationToken) -> J) -> impl Child<Output = Ended>
+fn tokio_task_told_then_aborted<J>(
+    job: impl FnOnce(CancellationToken) -> J,
+    in_time: Duration,
+) -> impl Child<Output = Ended>
 where
     J: Future<Output = Ended> + Send + 'static,
 {
@@ -202,13 +212,13 @@ where
     let ended = async move {
         let late = async {
             told.cancelled().await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(in_time).await;
         };
         tokio::select! {
-            joined = &mut task => return joined.unwrap(),
+            joined = &mut task => return flatten(joined),
             () = late => task.abort(),
         }
-        task.await.unwrap_or(Err("aborted"))
+        flatten(task.await)
     };
     ended.on_cancel(move |_| token.cancel())
 }
@@ -218,23 +228,24 @@ fn tokio_tasks_are_told_then_aborted() {
     on_tokio(async || {
         let alive = Alive::default();
         let (polite, deaf) = (alive.enter(), alive.enter());
-        let polite = tokio_task_told_then_aborted(|token| async move {
+        let polite = async move |token: CancellationToken| {
             let _inside = polite;
             token.cancelled().await;
             Ok("cleaned up")
-        });
-        let deaf = tokio_task_told_then_aborted(|_| endless(deaf));
+        };
+        let polite = tokio_task_told_then_aborted(polite, Duration::from_secs(60));
+        let deaf = tokio_task_told_then_aborted(|_| endless(deaf), Duration::from_millis(5));
         let (polite, deaf, _) = gather((polite, deaf, failing_soon())).report().await.outcomes;
         assert_eq!(polite, Outcome::Drained(Some(Ok("cleaned up"))));
         assert_eq!(deaf, Outcome::Drained(Some(Err("aborted"))));
-        assert_eq!(alive.count(), 0);
+        assert_eq!(alive.count(), 0, "the tasks are really gone");
     });
 }
 
 /// Aborted also when the gather is dropped, or its grace is over: but nobody waits for it then.
 fn tokio_task_aborted_on_drop(job: impl Future<Output = Ended> + Send + 'static) -> impl Child<Output = Ended> {
     let task = AbortOnDropHandle::new(tokio::spawn(job));
-    task.on_cancel(|task| task.abort()).map(|joined| joined.unwrap_or(Err("aborted")))
+    task.on_cancel(|task| task.abort()).map(flatten)
 }
 
 #[test]
@@ -292,9 +303,14 @@ fn tasks_of_any_executor_are_aborted_and_waited_for() {
 const DEADLINE: Duration = Duration::from_millis(5);
 const GRACE: Duration = Duration::from_millis(5);
 
-/// Needs a moment to clean up.
+/// Ends when it is told.
 fn polite() -> impl Child<Output = Ended> {
-    pending().cleanup(yield_now)
+    let (stop, stopped) = oneshot::channel::<()>();
+    let ended = async {
+        let _ = stopped.await;
+        Ok("cleaned up")
+    };
+    ended.on_cancel(|_| drop(stop))
 }
 
 /// Does not end when it is told.
@@ -323,7 +339,7 @@ async fn deadline_and_grace_of_futures_timer() -> OfTwo {
 #[track_caller]
 fn are_over(report: OfTwo) {
     assert_eq!(report.cause, Cause::Cancelled);
-    assert_eq!(report.outcomes, (Outcome::Drained(None), Outcome::Dropped));
+    assert_eq!(report.outcomes, (Outcome::Drained(Some(Ok("cleaned up"))), Outcome::Dropped));
 }
 
 #[test]

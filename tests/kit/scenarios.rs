@@ -20,8 +20,8 @@ pub use kit::{CONTAINERS, Container};
 /// A future that does something, on any thread.
 pub type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// An executor as the scenarios see it. One whose timer must stay on its thread wraps it in a `SendWrapper`, which panics
-/// where it is polled or dropped on another.
+/// An executor as the scenarios see it. One whose timer must stay on its thread wraps it in a `SendWrapper`, which
+/// panics where it is polled or dropped on another.
 pub trait Executor: Sync {
     /// The executor's own timer, where it has one.
     fn sleep(&self, time: Duration) -> Job {
@@ -101,8 +101,8 @@ pub async fn run(on: On, containers: &[Container], print: impl Fn(&str)) {
     }
 }
 
-/// Evaluates an expression, in which `children!` makes the container of them. Unlike with the kit's `hold_in`, those of a
-/// tuple keep their different types.
+/// Evaluates an expression, in which `children!` makes the container of them. Unlike with the kit's `hold_in`, those of
+/// a tuple keep their different types.
 macro_rules! children_in {
     ($container:expr, $body:expr) => {
         match $container {
@@ -150,6 +150,12 @@ type Ended = Result<u32, &'static str>;
 async fn forever(alive: &Alive) -> Ended {
     let _inside = alive.enter();
     pending().await
+}
+
+/// A signal, by the executor's timer. It is not ready in the first poll, however late that is: it would start nobody.
+async fn soon(on: On) {
+    yield_now().await;
+    on.sleep(3 * MOMENT).await;
 }
 
 /// Every value, in the order of the children, whoever ends first.
@@ -309,9 +315,7 @@ async fn cancelled_from_outside(on: On, container: Container) {
         })
     };
     let (second, third) = (cleaning(), cleaning());
-    let result = children_in!(container, {
-        gather(children![plain, second, third]).cancel_on(on.sleep(3 * MOMENT)).await.flatten()
-    });
+    let result = children_in!(container, gather(children![plain, second, third]).cancel_on(soon(on)).await.flatten());
     assert_eq!(result, Err(Cancelled));
     assert_eq!(cleaned.load(Ordering::SeqCst), 2);
     assert_eq!(alive.count(), 0);
@@ -438,7 +442,7 @@ async fn many(on: On, container: Container) {
     };
     macro_rules! cancel {
         ($children:expr) => {
-            gather($children).cancel_on(on.sleep(MOMENT)).grace(|| on.sleep(MOMENT)).await.flatten()
+            gather($children).cancel_on(soon(on)).grace(|| on.sleep(MOMENT)).await.flatten()
         };
     }
     let result = match container {
@@ -494,13 +498,14 @@ async fn backoff_cancelled(on: On, container: Container) {
             let (first, second, third) = make();
             children![first, second, third]
         });
-        group.backoff(|_| pending::<()>()).cancel_on(on.sleep(MOMENT)).await.map(|_| ())
+        group.backoff(|_| pending::<()>()).cancel_on(soon(on)).await.map(|_| ())
     });
     assert_eq!(result, Err(Cancelled));
     assert_eq!(made.load(Ordering::SeqCst), 1);
 }
 
-/// A task of the executor that goes on until it is aborted; as a child it is waited for until it is gone.
+/// A task of the executor that goes on until it is aborted; as a child it is waited for until it is gone. It sleeps,
+/// since monoio and the `ThreadPool` of futures run a task that wakes itself again before any other.
 fn task(on: On, alive: &Alive) -> impl Child<Output = Ended> + Send + use<> {
     let inside = alive.enter();
     let (job, handle) = abortable(async move {

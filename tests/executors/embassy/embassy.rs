@@ -4,8 +4,8 @@
 //! a boxed slice, which have wakers of their own, want `generic-queue`: see `default_queue.rs`.
 
 use std::cell::Cell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use embassy_executor::Spawner;
@@ -31,31 +31,33 @@ impl Executor for Embassy {
     }
 }
 
-#[embassy_executor::task(pool_size = 4)]
+// More than run at a time: one that has ended keeps its place as long as a late wake of it is queued.
+#[embassy_executor::task(pool_size = 16)]
 async fn task(job: Job) {
     job.await;
 }
 
 #[test]
 fn on_embassy() {
+    let (started, spawner) = channel();
+    // Never ends.
+    thread::spawn(move || {
+        let executor = Box::leak(Box::new(embassy_executor::Executor::new()));
+        executor.run(|spawner| {
+            SPAWNER.set(Some(spawner));
+            started.send(spawner.make_send()).unwrap();
+        });
+    });
+    let spawner = spawner.recv().unwrap();
     let own_wakers = cfg!(feature = "generic-queue");
     let containers: &[_] = if own_wakers { &CONTAINERS } else { &[Container::Tuple, Container::Array] };
     run(&Embassy, containers, |scenario| {
-        let done = Arc::new(AtomicBool::new(false));
-        let executor = Box::leak(Box::new(embassy_executor::Executor::new()));
-        let scenario = Box::pin({
-            let done = done.clone();
-            async move {
-                scenario.await;
-                done.store(true, Ordering::SeqCst);
-            }
+        let (done, wait) = channel();
+        let job = Box::pin(async move {
+            scenario.await;
+            done.send(()).unwrap();
         });
-        executor.run_until(
-            |spawner| {
-                SPAWNER.set(Some(spawner));
-                spawner.spawn(task(scenario).unwrap());
-            },
-            || done.load(Ordering::SeqCst),
-        );
+        spawner.spawn(task(job).unwrap());
+        wait.recv().expect("the scenario panicked");
     });
 }

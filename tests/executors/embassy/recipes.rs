@@ -5,12 +5,8 @@ use std::future::pending;
 use std::rc::Rc;
 
 use embassy_time::{Duration, Timer};
+use futures_channel::oneshot;
 use gather::{CancelExt, Cause, Outcome, gather};
-
-#[path = "../../kit/mod.rs"]
-mod kit;
-
-use kit::yield_now;
 
 const DEADLINE: Duration = Duration::from_millis(5);
 const GRACE: Duration = Duration::from_millis(5);
@@ -20,12 +16,17 @@ type Ended = Result<&'static str, &'static str>;
 /// The children are in a tuple, which goes with each of embassy's timer queues.
 #[embassy_executor::task]
 async fn deadline_and_grace(done: Rc<Cell<bool>>) {
-    let polite = pending::<Ended>().cleanup(yield_now);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let polite = async {
+        let _ = stopped.await;
+        Ended::Ok("cleaned up")
+    };
+    let polite = polite.on_cancel(|_| drop(stop));
     let deaf = pending::<Ended>().on_cancel(|_| ());
     let group = gather((polite, deaf)).cancel_on(Timer::after(DEADLINE)).grace(|| Timer::after(GRACE));
     let report = group.report().await;
     assert_eq!(report.cause, Cause::Cancelled);
-    assert_eq!(report.outcomes, (Outcome::Drained(None), Outcome::Dropped));
+    assert_eq!(report.outcomes, (Outcome::Drained(Some(Ok("cleaned up"))), Outcome::Dropped));
     done.set(true);
 }
 

@@ -4,6 +4,7 @@ use std::future::{Future, pending};
 use std::time::Duration;
 
 use async_std::task;
+use futures_channel::oneshot;
 use gather::{CancelExt, Cause, Child, Limit, Outcome, gather, restart};
 
 #[path = "../../kit/cancellable.rs"]
@@ -52,10 +53,15 @@ fn deadline_and_grace_of_async_std() {
     const DEADLINE: Duration = Duration::from_millis(5);
     const GRACE: Duration = Duration::from_millis(5);
 
-    let polite = pending::<Ended>().cleanup(yield_now);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let polite = async {
+        let _ = stopped.await;
+        Ended::Ok("cleaned up")
+    };
+    let polite = polite.on_cancel(|_| drop(stop));
     let deaf = pending::<Ended>().on_cancel(|_| ());
     let group = gather((polite, deaf)).cancel_on(task::sleep(DEADLINE)).grace(|| task::sleep(GRACE));
     let report = task::block_on(group.report());
     assert_eq!(report.cause, Cause::Cancelled);
-    assert_eq!(report.outcomes, (Outcome::Drained(None), Outcome::Dropped));
+    assert_eq!(report.outcomes, (Outcome::Drained(Some(Ok("cleaned up"))), Outcome::Dropped));
 }
