@@ -194,8 +194,10 @@ impl<F: Future, M, C: Future> Child for Cleanup<F, M, C> {
 
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
         let mut this = self.project();
-        if let Some(make) = this.make.take() {
-            this.stage.set(Stage::Cleaning((this.call)(make)));
+        if let Stage::Cancelled = *this.stage {
+            if let Some(make) = this.make.take() {
+                this.stage.set(Stage::Cleaning((this.call)(make)));
+            }
         }
         match this.stage.project() {
             StageProj::Cleaning(cleaning) => cleaning.poll(cx).map(|_| None),

@@ -7,7 +7,6 @@ mod kit;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn, ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::FusedFuture;
 use gather::{CancelExt, Cancelled, Child, Gather, LocalBoxChild, OnCancel, gather};
-use kit::{At, CONTAINERS, Container, Gate, Output, Probe, Wakes, World, gather_in};
+use kit::{At, CONTAINERS, Container, Gate, Output, Probe, Wakes, World, gather_in, panic_of};
 
 fn probes(world: &World) -> ([Probe<Output>; 3], [Gate<Output>; 3]) {
     let gates: [Gate<Output>; 3] = Default::default();
@@ -372,16 +371,6 @@ fn polling_after_completion_panics_and_says_so() {
     assert_done!(gather(()));
     assert_done!(gather((ready(Err::<(), _>(1)),)));
     assert_done!(gather(vec![pending::<Output>()]).cancel_on(ready(())));
-}
-
-/// The message with which it panics.
-#[track_caller]
-fn panic_of(act: impl FnOnce()) -> String {
-    let payload = catch_unwind(AssertUnwindSafe(act)).expect_err("it should panic");
-    match payload.downcast::<String>() {
-        Ok(message) => *message,
-        Err(payload) => (*payload.downcast::<&str>().unwrap()).into(),
-    }
 }
 
 #[test]

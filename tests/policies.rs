@@ -70,6 +70,34 @@ fn settle_is_cancelled_by_its_signal() {
 }
 
 #[test]
+fn any_and_race_are_cancelled_by_their_signal() {
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        macro_rules! is_cancelled {
+            ($gather:ident => $set:expr) => {{
+                let world = World::new();
+                let (children, gates) = three(&world);
+                let signal = Gate::new();
+                let mut all = future_in!(container, children, |$gather| {
+                    let set = $set.cancel_on(signal.clone().wait());
+                    async { set.await.map(drop) }
+                });
+                assert!(world.poll(all.as_mut()).is_pending());
+                signal.open(());
+                assert!(world.poll(all.as_mut()).is_pending());
+                world.log.expect("drop a, tell b, drop c");
+                // Too late to win.
+                gates[1].open(Ok(2));
+                assert_eq!(world.poll(all.as_mut()), Poll::Ready(Err(Cancelled)));
+                world.log.expect("end b, drop b");
+            }};
+        }
+        is_cancelled!(gather => gather.any());
+        is_cancelled!(gather => gather.race());
+    }
+}
+
+#[test]
 fn any_is_won_by_the_first_value_and_cancels_the_rest() {
     for container in CONTAINERS {
         let _at = At(format!("{container:?}"));
@@ -241,6 +269,10 @@ fn a_report_becomes_a_result() {
     // The losers of a race have no values.
     assert_eq!(result!([Ok(1), Ok(2), Ok(3)], |gather| gather.report().race()), cancelled);
     assert_eq!(pollster::block_on(gather(()).report()).into_result(), Ok(()));
+    // The error is that of the cause, whoever wrote it.
+    let mut report = pollster::block_on(gather(Vec::from(three([Err("a"), Err("b"), Ok(3)]))).settle().report());
+    report.cause = Cause::Failed(1);
+    assert_eq!(report.into_result(), failed);
 }
 
 #[test]

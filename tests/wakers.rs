@@ -259,6 +259,7 @@ fn a_parent_whose_drop_panics_is_dropped_once() {
 /// It is kept while children drain, and dropped with what the children left behind in the poll in which their grace is
 /// over, which is no poll that it was woken for.
 #[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn what_children_left_is_dropped_though_the_drop_of_the_parent_panics() {
     let (log, over) = (Log::default(), Cell::new(false));
     let grace = || poll_fn(|_| if over.get() { Poll::Ready(()) } else { Poll::Pending });
@@ -333,6 +334,7 @@ fn a_parent_that_polls_at_once_when_it_is_woken_sees_the_child() {
 
 /// Drops the gather within its own wake, as a waker may whose task is aborted.
 #[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn a_parent_that_drops_the_gather_when_it_is_woken_is_kept_by_nobody() {
     struct Drops {
         gather: Mutex<Option<Pin<Box<dyn Future<Output = Result<Vec<usize>, usize>> + Send>>>>,

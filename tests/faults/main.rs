@@ -256,6 +256,7 @@ fn second(course: &Course, first: Fault, before: &Run, sample: Sample, counts: &
 }
 
 #[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn nothing_breaks_it() {
     world::quiet_hook();
     let sample = Sample::of_environment();
@@ -322,6 +323,7 @@ fn aborting() -> Vec<(Course, [Fault; 2])> {
 
 /// As everywhere in Rust: it does not go on with half a gather. In processes of their own.
 #[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 #[cfg(unix)]
 fn a_second_panic_in_an_unwind_aborts() {
     use std::os::unix::process::ExitStatusExt;

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -420,5 +421,15 @@ impl Drop for At {
         if std::thread::panicking() {
             eprintln!("at: {}", self.0);
         }
+    }
+}
+
+/// The message with which it panics.
+#[track_caller]
+pub fn panic_of(act: impl FnOnce()) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(act)).expect_err("it should panic");
+    match payload.downcast::<String>() {
+        Ok(message) => *message,
+        Err(payload) => (*payload.downcast::<&str>().unwrap()).into(),
     }
 }
