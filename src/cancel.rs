@@ -61,7 +61,11 @@ pub trait CancelExt: Future + Sized {
     ///
     /// `make` is called when the drain polls the child for the first time: all plain siblings are gone by then. A future
     /// that was never polled has nothing to clean up: it is dropped, and `make` is not called. Nor is it when the future has
-    /// ended by itself: what belongs to every end goes into the future.
+    /// ended by itself: what belongs to every end goes into the future (see [`cancellation`](crate::guide::cancellation), "At
+    /// every end"). A sibling before it that fails at once is enough for it never to be polled.
+    ///
+    /// What the clean-up ends with is dropped, an `Err` too: handle it in there. `make` that is not called is dropped with the
+    /// child. The future and the clean-up cannot both hold a `&mut` of one thing; a `RefCell` gives it to one after the other.
     ///
     /// # Examples
     ///

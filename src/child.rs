@@ -34,7 +34,7 @@ use core::task::{Context, Poll};
 ///     type Output = Result<usize, &'static str>;
 ///
 ///     fn poll_child(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-///         Poll::Pending
+///         Poll::Pending // in earnest: register `cx.waker()` for the interrupt, then look
 ///     }
 ///
 ///     fn cancel(mut self: Pin<&mut Self>) -> OnCancel {
@@ -63,20 +63,23 @@ pub trait Child {
 
     /// Polls it towards its end. It is not called `poll`, which would clash with [`Future::poll`].
     ///
-    /// Not called again once it was ready, nor after [`cancel`](Self::cancel).
+    /// Not called again once it was ready; after [`cancel`](Self::cancel) only by [`poll_drain`](Self::poll_drain), as its
+    /// default does.
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output>;
 
     /// Tells it that it is cancelled, and asks what should become of it.
     ///
     /// Called at most once, also on a child that was never polled, and never after [`poll_child`](Self::poll_child) was
-    /// ready. All children of the gather are told, in index order, before any of them is polled again.
+    /// ready. All children of the gather are told, in index order, before any of them is polled again. By default it answers
+    /// [`OnCancel::Drop`]. If it panics, the panic comes out of the gather's poll.
     fn cancel(self: Pin<&mut Self>) -> OnCancel {
         OnCancel::Drop
     }
 
     /// Polled in place of [`poll_child`](Self::poll_child) once [`cancel`](Self::cancel) has answered
-    /// [`OnCancel::Drain`]: for the first time in that same poll of the gather, without a wake. `None`: it has ended
-    /// without a result.
+    /// [`OnCancel::Drain`]: for the first time in that same poll of the gather, without a wake; after that when it has woken
+    /// its waker. `None`: it has ended without a result. By default it polls [`poll_child`](Self::poll_child) on, to a late
+    /// result.
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
         self.poll_child(cx).map(Some)
     }

@@ -30,9 +30,12 @@ use crate::trace::{Scope, event, span};
 /// [`IntoChildren`]. All of them run in the task that polls the gather; nothing is spawned, and the children may borrow.
 ///
 /// *Outcomes.* `Ok` with every child's value, in the children's order and shape; or `Err` with the first error that was
-/// seen. When several children fail in one poll, that is the error of the lowest index. All children have one type of
-/// error; `map_err` makes it so, or [`report`](Gather::report) does without. For `gather(())` the error is
+/// seen. When several children fail in one poll, that is the error of the lowest index. For `gather(())` the error is
 /// [`Infallible`](core::convert::Infallible).
+///
+/// Every child returns a `Result`; for others there are [`settle`](Gather::settle) and [`race`](Gather::race). All have one type
+/// of error; `map_err` makes it so, or [`report`](Gather::report) does without. A child that only fails needs the type of its
+/// value said: `Err::<(), _>(…)`, or a function's `-> Result<Infallible, E>`.
 ///
 /// *Cancellation.* When a child fails, in this order: no plain sibling is polled again; values of finished siblings,
 /// which no one will get, are dropped; the pending children are told (draining ones) or dropped (plain ones) in index
@@ -75,7 +78,8 @@ pub fn gather<I: IntoChildren>(children: I) -> Gather<I> {
 /// Future of [`gather`].
 ///
 /// The parameters after the container are its settings; each has a method that sets it, at most once, before the first poll;
-/// in any order.
+/// in any order. A second policy, or a setting made twice, does not compile: "trait bounds were not satisfied", of `Choose` or
+/// `Unset`.
 ///
 /// *Output.*
 ///
@@ -196,8 +200,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// Cancels all children when `signal` is ready, whatever it is ready with. The output becomes
     /// `Result<Output, Cancelled>`.
     ///
-    /// The signal is polled before the children in the first poll only, and after them in every poll as long as a child
-    /// is left and none has failed. So a signal that is ready at first starts nobody; a child that fires it is itself
+    /// The signal is polled once before any child is; and in every poll after the children, while one is left and none has
+    /// failed. So a signal that is ready at first starts nobody; a child that fires it is itself
     /// cancelled in that poll; a gather whose last child has just ended is complete, not cancelled; and a failure stands
     /// against a signal that comes later. The signal is dropped when the cancellation begins.
     ///
@@ -392,7 +396,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
 
     /// The output becomes a [`Report`](crate::Report): why it ended, and the [`Outcome`](crate::Outcome) of each child,
     /// also of those that ended late, in the drain. Under every policy it wants children that return a `Result`; the
-    /// types may be different ones in each place of a tuple.
+    /// types may be different ones in each place of a tuple. It does not change when the gather ends: by itself that is at the
+    /// first error; `.settle().report()` waits for all.
     ///
     /// With [`cancel_on`](Gather::cancel_on) the output stays a `Report`, whose cause says that it was cancelled.
     ///
@@ -436,7 +441,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     ///
     /// Cancelled by its parent it ends without a result; with [`cancel_on`](Gather::cancel_on) it ends with
     /// `Err(Cancelled)`, with [`report`](Gather::report) with its report. A cause that was set before stands, so a gather
-    /// that has failed and is draining ends with its error. The other settings may be made before or after.
+    /// that has failed and is draining ends with its error. The other settings may be made before or after; of the adapters it
+    /// takes `map` alone, as it is no future.
     ///
     /// # Examples
     ///

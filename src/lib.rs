@@ -1,3 +1,9 @@
+//! [`from_tokio`]: guide::from_tokio
+//! [`from_futures`]: guide::from_futures
+//! [`from_asyncio`]: guide::from_asyncio
+//! [`cancellation`]: guide::cancellation
+//! [`embedded`]: guide::embedded
+#![doc = ""]
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]

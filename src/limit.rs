@@ -3,8 +3,8 @@
 use core::fmt;
 use core::time::Duration;
 
-/// How often [`restart`](crate::restart()) makes a failed group anew. There is no default: a restart without a limit must
-/// be said.
+/// How often [`restart`](crate::restart()) makes a failed group anew. There is no default: who wants no limit asks for
+/// [`unlimited`](Limit::unlimited).
 pub struct Limit<L = Unlimited>(pub(crate) L);
 
 impl Limit {
@@ -13,7 +13,7 @@ impl Limit {
         Limit(Unlimited(()))
     }
 
-    /// So many restarts in all; 0 never restarts.
+    /// At most `limit` restarts in all, so at most one generation more than that; 0 never restarts.
     pub fn restarts(limit: u32) -> Limit<Restarts> {
         Limit(Restarts { limit })
     }
@@ -50,7 +50,8 @@ impl Limit {
         Limit(Within::new(limit, window, clock, alloc::vec::Vec::new()))
     }
 
-    /// As [`Limit::within`], with room for `N` times in place.
+    /// As [`Limit::within`], with `N` as the limit: at most `N` restarts within any `window`. It holds `N` times in place, so
+    /// needs no allocator; 0 never restarts.
     ///
     /// # Panics
     ///

@@ -23,7 +23,8 @@ use crate::children::for_each_arity;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Every child ended by itself, and none of them ended the gather.
+    /// Every child ended by itself, and none of them ended the gather: after `settle` also if some failed, after `any` if all
+    /// did.
     Completed,
     /// The child of this index failed.
     Failed(usize),
@@ -168,7 +169,8 @@ impl<O: Outcomes> Report<O> {
 
 #[cfg(feature = "alloc")]
 impl<T, E> Report<alloc::vec::Vec<Outcome<T, E>>> {
-    /// The children that [`Failed`](Outcome::Failed), with their index.
+    /// The children that [`Failed`](Outcome::Failed), with their index. Of an array or a tuple, look at the outcomes' own
+    /// [`error`](Outcome::error); to take the errors out, match on each outcome.
     ///
     /// # Examples
     ///
@@ -202,7 +204,8 @@ impl<O> fmt::Display for Report<O> {
     }
 }
 
-/// Why there are not all values: of [`Report::into_result`].
+/// Why there are not all values: of [`Report::into_result`]. `Display` says which child, without its error: that is the
+/// [`source`](core::error::Error::source) where it is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatherError<E> {

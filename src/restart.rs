@@ -85,6 +85,12 @@ where
 }
 
 /// Future of [`restart`].
+///
+/// *Output.* `Result<Values, RestartError<E>>`, with the values in the children's shape; with
+/// [`cancel_on`](Restart::cancel_on) `Result<Result<Values, RestartError<E>>, Cancelled>`. An error of a failure that the signal
+/// has overtaken goes to [`observe`](Restart::observe), and is dropped.
+///
+/// `{:?}` polls nobody and says the state, the count of restarts and, while there is one, the generation's gather.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct Restart<I: IntoChildren, M, L, G = NoGrace, S = NoSignal, W = Always, O = Nobody, B = NoBackoff> {
@@ -125,7 +131,8 @@ enum State {
     Panicked,
 }
 
-/// A failure of a generation, when all its children are gone.
+/// A failure of a generation: made when all its children are gone, before the verdict and the backoff. What
+/// [`observe`](Restart::observe) and [`backoff`](Restart::backoff) are shown.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure<'a, E> {
@@ -135,11 +142,13 @@ pub struct Failure<'a, E> {
     pub error: &'a E,
     /// The count of restarts so far.
     pub restarts: u32,
-    /// The count of those within the limit's window. Without a window, as `restarts`.
+    /// The count of those within the limit's window: it falls again as they leave it. Without a window, as `restarts`; so
+    /// mind an overflow in what is computed of it.
     pub recent: u32,
 }
 
-/// A group was not restarted.
+/// A group was not restarted. `Display` says why, without the child's error: that is the
+/// [`source`](core::error::Error::source) where it is an error, and [`into_source`](Self::into_source) gives it back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestartError<E> {
