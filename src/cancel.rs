@@ -35,18 +35,25 @@ pub trait CancelExt: Future + Sized {
     ///
     /// # Examples
     ///
-    /// ```no_run
-    /// # async fn job() -> Result<(), &'static str> { Ok(()) }
-    /// # async fn example() -> Result<(), &'static str> {
-    /// use gather::{CancelExt, gather};
+    /// A task of tokio's is aborted when its sibling fails, and waited for until it is really gone:
     ///
-    /// // Aborted when its sibling fails, and waited for until the task is really gone.
-    /// let task = tokio::spawn(job()).on_cancel(|task| task.abort()).map(|joined| match joined {
-    ///     Ok(result) => result,
-    ///     Err(_) => Err("aborted"),
-    /// });
-    /// gather((task, job())).await?;
-    /// # Ok(())
+    /// ```
+    /// use gather::{CancelExt, gather};
+    /// use std::future::pending;
+    /// use std::sync::Arc;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let socket = Arc::new(()); // stands for one
+    /// let held = socket.clone();
+    /// let job = async move {
+    ///     let _held = held;
+    ///     pending::<Result<(), &str>>().await
+    /// };
+    /// let task = tokio::spawn(job).on_cancel(|task| task.abort()).map(|joined| joined.unwrap_or(Err("aborted")));
+    ///
+    /// assert_eq!(gather((task, async { Err::<(), _>("refused") })).await, Err("refused"));
+    /// assert_eq!(Arc::strong_count(&socket), 1); // the task holds it no more
     /// # }
     /// ```
     fn on_cancel<H>(self, hook: H) -> WithHook<Self, H>
@@ -234,7 +241,19 @@ impl<F: Future> Child for Shield<F> {
 }
 
 /// Child of the adapters' `map`: the child before it, with its output passed through a closure, also one that comes
-/// during the drain.
+/// during the drain. The closure is dropped with the child, or once it was called.
+///
+/// # Examples
+///
+/// Siblings have one type of error, and an adapter is no future that would have a `map_err`:
+///
+/// ```
+/// use gather::{CancelExt, gather};
+/// use std::future::ready;
+///
+/// let number = ready("12x".parse::<u8>()).shield().map(|parsed| parsed.map_err(|_| "not a number"));
+/// assert_eq!(pollster::block_on(gather((number, ready(Ok(1))))), Err("not a number"));
+/// ```
 #[pin_project]
 #[must_use = "a child does nothing unless it is gathered"]
 pub struct Map<C: Child, F, T> {

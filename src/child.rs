@@ -94,6 +94,21 @@ impl<F: Future + ?Sized> Child for F {
 }
 
 /// A child's answer to [`Child::cancel`].
+///
+/// # Examples
+///
+/// ```
+/// use core::pin::{Pin, pin};
+/// use core::task::{Context, Poll, Waker};
+/// use gather::{CancelExt, Child, OnCancel};
+/// use std::future::pending;
+///
+/// // A plain child is dropped, a shielded one that has started is drained.
+/// assert_eq!(pin!(pending::<()>()).cancel(), OnCancel::Drop);
+/// let mut shielded = pin!(pending::<()>().shield());
+/// assert!(shielded.as_mut().poll_child(&mut Context::from_waker(Waker::noop())).is_pending());
+/// assert_eq!(shielded.as_mut().cancel(), OnCancel::Drain);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnCancel {

@@ -4,6 +4,8 @@
 //! [`cancellation`]: guide::cancellation
 //! [`embedded`]: guide::embedded
 #![doc = ""]
+#![doc = include_str!("guide/pictures.md")]
+#![doc = ""]
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]

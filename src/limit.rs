@@ -9,11 +9,41 @@ pub struct Limit<L = Unlimited>(pub(crate) L);
 
 impl Limit {
     /// Any number of restarts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Limit, restart};
+    /// use std::future::ready;
+    ///
+    /// let mut tries = 0;
+    /// let group = restart(Limit::unlimited(), || {
+    ///     tries += 1;
+    ///     [ready(if tries < 1000 { Err("not yet") } else { Ok(tries) })]
+    /// });
+    /// assert_eq!(pollster::block_on(group), Ok([1000]));
+    /// ```
     pub fn unlimited() -> Limit<Unlimited> {
         Limit(Unlimited(()))
     }
 
     /// At most `limit` restarts in all, so at most one generation more than that; 0 never restarts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Limit, RestartError, restart};
+    /// use std::future::ready;
+    ///
+    /// let mut generations = 0;
+    /// let group = restart(Limit::restarts(2), || {
+    ///     generations += 1;
+    ///     [ready(Err::<(), _>("broken"))]
+    /// });
+    /// let given_up = pollster::block_on(group);
+    /// assert_eq!(given_up, Err(RestartError::LimitReached { restarts: 2, source: "broken" }));
+    /// assert_eq!(generations, 3);
+    /// ```
     pub fn restarts(limit: u32) -> Limit<Restarts> {
         Limit(Restarts { limit })
     }
@@ -34,12 +64,28 @@ impl Limit {
     /// # Examples
     ///
     /// ```
-    /// use gather::Limit;
+    /// use gather::{Limit, restart};
+    /// use std::future::ready;
     /// use std::time::{Duration, Instant};
     ///
+    /// // All within one minute:
     /// let start = Instant::now();
     /// let limit = Limit::within(5, Duration::from_secs(60), move || start.elapsed());
-    /// # let _ = limit;
+    /// let given_up = pollster::block_on(restart(limit, || [ready(Err::<(), _>("broken"))])).unwrap_err();
+    /// assert_eq!(given_up.to_string(), "limit reached after 5 restarts");
+    ///
+    /// // Each failure is a quarter of an hour after the last one, so that at most four of them lie within an hour:
+    /// let mut minutes = 0;
+    /// let limit = Limit::within(5, Duration::from_secs(3600), move || {
+    ///     minutes += 15;
+    ///     Duration::from_secs(60 * minutes)
+    /// });
+    /// let mut generations = 0;
+    /// let group = restart(limit, || {
+    ///     generations += 1;
+    ///     [ready(if generations < 100 { Err("broken") } else { Ok("repaired") })]
+    /// });
+    /// assert_eq!(pollster::block_on(group), Ok(["repaired"]));
     /// ```
     #[cfg(feature = "alloc")]
     #[track_caller]
@@ -60,15 +106,17 @@ impl Limit {
     /// # Examples
     ///
     /// ```
+    /// use core::future::ready;
     /// use core::time::Duration;
-    /// use gather::Limit;
+    /// use gather::{Limit, restart};
     ///
     /// let mut ticks = 0;
     /// let limit = Limit::within_const::<5, _>(Duration::from_secs(60), move || {
     ///     ticks += 1; // in earnest: read a timer
     ///     Duration::from_millis(ticks)
     /// });
-    /// # let _ = limit;
+    /// let given_up = pollster::block_on(restart(limit, || [ready(Err::<(), _>("broken"))])).unwrap_err();
+    /// assert_eq!(given_up.to_string(), "limit reached after 5 restarts");
     /// ```
     #[track_caller]
     pub fn within_const<const N: usize, C>(window: Duration, clock: C) -> Limit<Within<C, InPlace<N>>>

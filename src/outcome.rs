@@ -36,6 +36,15 @@ pub enum Cause {
 
 impl Cause {
     /// The index of the child that failed or won.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::Cause;
+    ///
+    /// assert_eq!(Cause::Won(2).index(), Some(2));
+    /// assert_eq!(Cause::Cancelled.index(), None);
+    /// ```
     pub fn index(self) -> Option<usize> {
         match self {
             Cause::Failed(index) | Cause::Won(index) => Some(index),
@@ -91,11 +100,31 @@ pub enum Outcome<T, E> {
 
 impl<T, E> Outcome<T, E> {
     /// Whether it is [`Done`](Outcome::Done).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::Outcome;
+    ///
+    /// assert!(Outcome::<u8, &str>::Done(1).is_done());
+    /// assert!(!Outcome::<u8, &str>::Drained(Some(Ok(1))).is_done()); // too late
+    /// ```
     pub fn is_done(&self) -> bool {
         matches!(self, Outcome::Done(_))
     }
 
     /// The value, if it is [`Done`](Outcome::Done). See [`late`](Outcome::late) for one that came in the drain.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::gather;
+    /// use std::future::ready;
+    ///
+    /// let report = pollster::block_on(gather([ready(Ok(1)), ready(Err("refused")), ready(Ok(3))]).settle().report());
+    /// let values = report.into_iter().filter_map(|outcome| outcome.ok());
+    /// assert_eq!(values.collect::<Vec<_>>(), [1, 3]);
+    /// ```
     pub fn ok(self) -> Option<T> {
         match self {
             Outcome::Done(value) => Some(value),
@@ -104,6 +133,19 @@ impl<T, E> Outcome<T, E> {
     }
 
     /// The error, if it has [`Failed`](Outcome::Failed). See [`late`](Outcome::late) for one that came in the drain.
+    /// To take it out, match on the outcome.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::gather;
+    /// use std::future::ready;
+    ///
+    /// let pair = gather((ready(Ok::<_, ()>(1)), ready(Err::<(), _>("refused"))));
+    /// let report = pollster::block_on(pair.report());
+    /// assert_eq!(report.outcomes.0.error(), None);
+    /// assert_eq!(report.outcomes.1.error(), Some(&"refused"));
+    /// ```
     pub fn error(&self) -> Option<&E> {
         match self {
             Outcome::Failed(error) => Some(error),
@@ -112,6 +154,24 @@ impl<T, E> Outcome<T, E> {
     }
 
     /// What a [`Drained`](Outcome::Drained) one ended with, if anything.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, gather};
+    /// use std::future::ready;
+    /// # use std::{future::poll_fn, task::Poll};
+    ///
+    /// # let mut polls = 0;
+    /// # let insert = poll_fn(move |_| {
+    /// #     polls += 1;
+    /// #     if polls == 1 { Poll::Pending } else { Poll::Ready(Err::<(), _>("disk full")) }
+    /// # });
+    /// // `insert` takes its time, and fails when it is already cancelled.
+    /// let pair = gather((insert.shield(), ready(Err::<(), _>("refused"))));
+    /// let report = pollster::block_on(pair.report());
+    /// assert_eq!(report.outcomes.0.late(), Some(Err("disk full")));
+    /// ```
     pub fn late(self) -> Option<Result<T, E>> {
         match self {
             Outcome::Drained(late) => late,
@@ -167,25 +227,33 @@ impl<O: Outcomes> Report<O> {
     }
 }
 
-#[cfg(feature = "alloc")]
-impl<T, E> Report<alloc::vec::Vec<Outcome<T, E>>> {
-    /// The children that [`Failed`](Outcome::Failed), with their index. Of an array or a tuple, look at the outcomes' own
-    /// [`error`](Outcome::error); to take the errors out, match on each outcome.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use gather::gather;
-    /// use std::future::ready;
-    ///
-    /// let requests = vec![ready(Ok(1)), ready(Err("refused")), ready(Ok(3))];
-    /// let report = pollster::block_on(gather(requests).settle().report());
-    /// assert_eq!(report.failed().collect::<Vec<_>>(), [(1, &"refused")]);
-    /// ```
-    pub fn failed(&self) -> impl Iterator<Item = (usize, &E)> {
-        self.outcomes.iter().enumerate().filter_map(|(index, outcome)| Some((index, outcome.error()?)))
-    }
+/// Gives a report of children of one type its `failed`.
+macro_rules! impl_failed {
+    ($(#[$cfg:meta])? [$($N:tt)*] $Outcomes:ty) => {
+        $(#[$cfg])?
+        impl<T, E, $($N)*> Report<$Outcomes> {
+            /// The children that [`Failed`](Outcome::Failed), with their index. Of a tuple, look at the outcomes' own
+            /// [`error`](Outcome::error); to take the errors out, match on each outcome.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use gather::gather;
+            /// use std::future::ready;
+            ///
+            /// let requests = [ready(Ok(1)), ready(Err("refused")), ready(Ok(3))];
+            /// let report = pollster::block_on(gather(requests).settle().report());
+            /// assert_eq!(report.failed().collect::<Vec<_>>(), [(1, &"refused")]);
+            /// ```
+            pub fn failed(&self) -> impl Iterator<Item = (usize, &E)> {
+                self.outcomes.iter().enumerate().filter_map(|(index, outcome)| Some((index, outcome.error()?)))
+            }
+        }
+    };
 }
+
+impl_failed! { [const N: usize] [Outcome<T, E>; N] }
+impl_failed! { #[cfg(feature = "alloc")] [] alloc::vec::Vec<Outcome<T, E>> }
 
 /// Iterates over the outcomes, in the children's order.
 impl<O: IntoIterator> IntoIterator for Report<O> {
@@ -205,7 +273,19 @@ impl<O> fmt::Display for Report<O> {
 }
 
 /// Why there are not all values: of [`Report::into_result`]. `Display` says which child, without its error: that is the
-/// [`source`](core::error::Error::source) where it is an error.
+/// [`source`](core::error::Error::source) where it is an error, and [`error`](Self::error) whatever it is.
+///
+/// # Examples
+///
+/// ```
+/// use gather::gather;
+/// use std::future::ready;
+///
+/// let report = pollster::block_on(gather([ready(Ok(1)), ready(Err("refused"))]).report());
+/// let error = report.into_result().unwrap_err();
+/// assert_eq!(error.to_string(), "child 1 failed");
+/// assert_eq!(error.error(), Some(&"refused"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatherError<E> {
@@ -220,6 +300,16 @@ pub enum GatherError<E> {
     /// The gather was cancelled.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl<E> GatherError<E> {
+    /// The error of the child, if one failed.
+    pub fn error(&self) -> Option<&E> {
+        match self {
+            GatherError::Failed { source, .. } => Some(source),
+            GatherError::Cancelled => None,
+        }
+    }
 }
 
 /// The outcomes of all children: a tuple, an array or a `Vec` of [`Outcome`]s, with one type of error. Sealed.

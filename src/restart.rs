@@ -133,6 +133,22 @@ enum State {
 
 /// A failure of a generation: made when all its children are gone, before the verdict and the backoff. What
 /// [`observe`](Restart::observe) and [`backoff`](Restart::backoff) are shown.
+///
+/// # Examples
+///
+/// ```
+/// use gather::{Failure, Limit, restart};
+/// use std::future::{pending, ready};
+///
+/// let mut log = vec![];
+/// let group = restart(Limit::restarts(1), || (pending::<Result<(), &str>>(), ready(Err::<(), _>("refused"))));
+/// let group = group.observe(|failure: &Failure<&str>| {
+///     let Failure { index, error, restarts, .. } = failure;
+///     log.push(format!("child {index} failed after {restarts} restarts: {error}"));
+/// });
+/// assert!(pollster::block_on(group).is_err());
+/// assert_eq!(log, ["child 1 failed after 0 restarts: refused", "child 1 failed after 1 restarts: refused"]);
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failure<'a, E> {
@@ -148,7 +164,22 @@ pub struct Failure<'a, E> {
 }
 
 /// A group was not restarted. `Display` says why, without the child's error: that is the
-/// [`source`](core::error::Error::source) where it is an error, and [`into_source`](Self::into_source) gives it back.
+/// [`source`](core::error::Error::source) where it is an error; whatever it is, [`error`](Self::error) shows it, and
+/// [`into_source`](Self::into_source) gives it back.
+///
+/// # Examples
+///
+/// ```
+/// use gather::{Limit, restart};
+/// use std::error::Error;
+/// use std::future::ready;
+///
+/// let group = restart(Limit::restarts(5), || [ready("12x".parse::<u8>())]);
+/// let given_up = pollster::block_on(group).unwrap_err();
+/// assert_eq!(given_up.to_string(), "limit reached after 5 restarts");
+/// assert_eq!(given_up.source().unwrap().to_string(), "invalid digit found in string");
+/// assert_eq!(given_up.into_source(), "x".parse::<u8>().unwrap_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestartError<E> {
@@ -172,6 +203,13 @@ pub enum RestartError<E> {
 
 impl<E> RestartError<E> {
     /// The error of the child.
+    pub fn error(&self) -> &E {
+        match self {
+            RestartError::LimitReached { source, .. } | RestartError::NotRetried { source, .. } => source,
+        }
+    }
+
+    /// The error of the child, taken out.
     pub fn into_source(self) -> E {
         match self {
             RestartError::LimitReached { source, .. } | RestartError::NotRetried { source, .. } => source,
@@ -196,6 +234,24 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     /// # Panics
     ///
     /// If it was polled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Limit, RestartError, restart};
+    /// use std::future::ready;
+    /// use std::io::{Error, ErrorKind};
+    ///
+    /// let mut errors = [ErrorKind::ConnectionReset, ErrorKind::TimedOut, ErrorKind::PermissionDenied].into_iter();
+    /// let group = restart(Limit::unlimited(), || [ready(Err::<(), _>(Error::from(errors.next().unwrap())))])
+    ///     .when(|error| error.kind() != ErrorKind::PermissionDenied);
+    /// match pollster::block_on(group) {
+    ///     Err(RestartError::NotRetried { restarts, source }) => {
+    ///         assert_eq!((restarts, source.kind()), (2, ErrorKind::PermissionDenied));
+    ///     }
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// ```
     #[track_caller]
     pub fn when<F>(self, when: F) -> Restart<I, M, L, G, S, Chosen<F, ErrorOf<I>>, O, B>
     where
@@ -225,6 +281,20 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     /// # Panics
     ///
     /// If it was polled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Limit, restart};
+    /// use std::future::ready;
+    ///
+    /// let mut seen = vec![];
+    /// let mut errors = ["refused", "reset", "refused again"].into_iter();
+    /// let group = restart(Limit::restarts(2), || [ready(Err::<(), _>(errors.next().unwrap()))])
+    ///     .observe(|failure| seen.push((failure.restarts, *failure.error)));
+    /// assert_eq!(pollster::block_on(group).unwrap_err().into_source(), "refused again");
+    /// assert_eq!(seen, [(0, "refused"), (1, "reset"), (2, "refused again")]);
+    /// ```
     #[track_caller]
     pub fn observe<F>(self, observe: F) -> Restart<I, M, L, G, S, W, Observer<F, ErrorOf<I>>, B>
     where
@@ -256,6 +326,34 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     /// If it was polled before.
     ///
     /// # Examples
+    ///
+    /// Longer with each failure, up to a minute, and from the start again as failures leave the [`Limit`]'s window:
+    ///
+    /// ```
+    /// use gather::{Limit, restart};
+    /// # use std::{cell::{Cell, RefCell}, future::ready, time::Duration};
+    ///
+    /// # let time = Cell::new(Duration::ZERO);
+    /// # let now = || time.get();
+    /// # let slept = RefCell::new(vec![]);
+    /// # let sleep = |delay: Duration| {
+    /// #     slept.borrow_mut().push(delay.as_secs());
+    /// #     time.set(time.get() + delay);
+    /// #     ready(())
+    /// # };
+    /// # let mut runs = [1, 1, 1, 1, 1, 1, 1, 1, 900, 1].map(Duration::from_secs).into_iter();
+    /// # let mut broken = || {
+    /// #     let Some(run) = runs.next() else { return ready(Ok(())) };
+    /// #     time.set(time.get() + run);
+    /// #     ready(Err("broken"))
+    /// # };
+    /// let limit = Limit::within(9, Duration::from_secs(600), now); // `now` and `sleep` are the runtime's
+    /// let group = restart(limit, || [broken()])
+    ///     .backoff(|failure| sleep(Duration::from_secs(60.min(1 << failure.recent.min(6)))));
+    /// # assert!(pollster::block_on(group).is_ok());
+    /// // A generation fails after a second each time; the ninth runs for a quarter of an hour:
+    /// assert_eq!(*slept.borrow(), [1, 2, 4, 8, 16, 32, 60, 60, 1, 2]);
+    /// ```
     ///
     /// How long to wait is any crate's to say, here [`backon`](https://docs.rs/backon)'s: twice as long each time, with
     /// jitter, so that groups which failed together do not come back together.
@@ -341,6 +439,33 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     /// # Panics
     ///
     /// If it was polled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_channel::oneshot;
+    /// use gather::{CancelExt, Cancelled, Limit, restart};
+    /// use std::cell::Cell;
+    /// use std::future::{pending, ready};
+    ///
+    /// let (stop, stopped) = oneshot::channel();
+    /// let mut stop = Some(stop);
+    /// let closed = Cell::new(0);
+    /// let group = restart(Limit::unlimited(), || {
+    ///     let server = pending::<Result<(), &str>>().cleanup(|| async { closed.set(closed.get() + 1) });
+    ///     let probe = ready(Err::<(), _>("unhealthy"));
+    ///     (server, probe)
+    /// });
+    /// let group = group
+    ///     .observe(|failure| {
+    ///         if failure.restarts == 2 {
+    ///             let _ = stop.take().expect("once").send(()); // in earnest: from elsewhere
+    ///         }
+    ///     })
+    ///     .cancel_on(stopped);
+    /// assert_eq!(pollster::block_on(group), Err(Cancelled));
+    /// assert_eq!(closed.get(), 3); // each generation was drained, the last one too
+    /// ```
     #[track_caller]
     pub fn cancel_on<F: Future>(self, signal: F) -> Restart<I, M, L, G, OnSignal<F>, W, O, B>
     where
@@ -357,6 +482,25 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     /// # Panics
     ///
     /// If it was polled before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, Limit, restart};
+    /// use std::future::{pending, ready};
+    ///
+    /// let mut graces = 0;
+    /// let group = restart(Limit::restarts(2), || {
+    ///     let deaf = pending::<Result<(), &str>>().on_cancel(|_| ());
+    ///     (deaf, ready(Err::<(), _>("broken")))
+    /// });
+    /// let group = group.grace(|| {
+    ///     graces += 1;
+    ///     ready(()) // in earnest: a timer, such as `tokio::time::sleep`
+    /// });
+    /// assert!(pollster::block_on(group).is_err());
+    /// assert_eq!(graces, 3);
+    /// ```
     #[track_caller]
     pub fn grace<N, F>(self, make: N) -> Restart<I, M, L, GraceEachTime<N, F>, S, W, O, B>
     where
@@ -374,6 +518,24 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     ///
     /// Cancelled by its parent it ends without a result; with [`cancel_on`](Restart::cancel_on) it ends with
     /// `Err(Cancelled)`. One that has given up is a failure of its child in the parent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Limit, gather, restart};
+    /// use std::future::{pending, ready};
+    ///
+    /// // The pair is restarted by itself; when it gives up, so does the whole.
+    /// let mut pairs = 0;
+    /// let pair = restart(Limit::restarts(3), || {
+    ///     pairs += 1;
+    ///     (pending::<Result<(), &str>>(), ready(Err::<(), _>("refused")))
+    /// });
+    /// let all = gather((pair.nested().map(|ended| ended.map_err(|given_up| given_up.into_source())), pending()));
+    /// let ended: Result<(((), ()), ()), _> = pollster::block_on(all);
+    /// assert_eq!(ended, Err("refused"));
+    /// assert_eq!(pairs, 4);
+    /// ```
     pub fn nested(self) -> Nested<Self> {
         Nested::new(self)
     }

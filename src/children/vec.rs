@@ -457,6 +457,16 @@ impl<C: Child> IntoChildren for Box<[C]> {
     }
 }
 
+/// Gathers all that the iterator gives, as a `Vec`.
+///
+/// # Examples
+///
+/// ```
+/// use gather::Gather;
+///
+/// let squares = (1..=3).map(|number| async move { Ok::<_, ()>(number * number) }).collect::<Gather<_>>();
+/// assert_eq!(pollster::block_on(squares), Ok(vec![1, 4, 9]));
+/// ```
 impl<C: Child> FromIterator<C> for Gather<Vec<C>> {
     fn from_iter<T: IntoIterator<Item = C>>(children: T) -> Self {
         gather(children.into_iter().collect::<Vec<C>>())
