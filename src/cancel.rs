@@ -22,16 +22,16 @@ pub struct Cancelled;
 /// | [`cleanup`](Self::cleanup) | is dropped in place, then its clean-up is polled to its end |
 /// | [`shield`](Self::shield) | is told nothing, and polled to its own end |
 ///
-/// The last three hold the gather back until they have ended, at most for its `grace`. None of them runs when the gather
-/// is dropped: dropping is not draining.
+/// The last three hold the gather back until they have ended, at most for its `grace`. None of them runs when the
+/// gather is dropped: dropping is not draining.
 ///
 /// The adapters are [`Child`]ren and no longer futures, so that none of them is awaited by mistake outside of a gather,
 /// where nobody would tell it anything. Each has a `map`, for what would have been done with the future's output.
 pub trait CancelExt: Future + Sized {
     /// Told through the hook when the gather is cancelled, then polled until it ends by itself.
     ///
-    /// The hook runs at most once, before any child is polled again, and also for a future that was never polled (it may
-    /// hold a task that was spawned before). It does not run once the future has ended.
+    /// The hook runs at most once, before any child is polled again, and also for a future that was never polled (it
+    /// may hold a task that was spawned before). It does not run once the future has ended.
     ///
     /// # Examples
     ///
@@ -66,13 +66,15 @@ pub trait CancelExt: Future + Sized {
     /// Dropped in place when the gather is cancelled; then `make` is called and its future polled to its end. The child
     /// ends without a result.
     ///
-    /// `make` is called when the drain polls the child for the first time: all plain siblings are gone by then. A future
-    /// that was never polled has nothing to clean up: it is dropped, and `make` is not called. Nor is it when the future has
-    /// ended by itself: what belongs to every end goes into the future (see [`cancellation`](crate::guide::cancellation), "At
-    /// every end"). A sibling before it that fails at once is enough for it never to be polled.
+    /// `make` is called when the drain polls the child for the first time: all plain siblings are gone by then. A
+    /// future that was never polled has nothing to clean up: it is dropped, and `make` is not called. Nor is it when
+    /// the future has ended by itself: what belongs to every end goes into the future (see
+    /// [`cancellation`](crate::guide::cancellation), "At every end"). A sibling before it that fails at once is enough
+    /// for it never to be polled.
     ///
-    /// What the clean-up ends with is dropped, an `Err` too: handle it in there. `make` that is not called is dropped with the
-    /// child. The future and the clean-up cannot both hold a `&mut` of one thing; a `RefCell` gives it to one after the other.
+    /// What the clean-up ends with is dropped, an `Err` too: handle it in there. `make` that is not called is dropped
+    /// with the child. The future and the clean-up cannot both hold a `&mut` of one thing; a `RefCell` gives it to one
+    /// after the other.
     ///
     /// # Examples
     ///
@@ -100,8 +102,8 @@ pub trait CancelExt: Future + Sized {
 
     /// Told nothing when the gather is cancelled, and polled until it ends by itself.
     ///
-    /// A future that was never polled is dropped. One that never ends by itself holds the gather back until its `grace` is
-    /// over.
+    /// A future that was never polled is dropped. One that never ends by itself holds the gather back until its `grace`
+    /// is over.
     ///
     /// # Examples
     ///
@@ -129,10 +131,10 @@ pub trait CancelExt: Future + Sized {
 
 impl<F: Future> CancelExt for F {}
 
-// The adapters call their closures through a function pointer that is made where the closure's signature is known, and so
-// are children whatever `H`, `M` and `F` are. With a bound on the closure in place of it, an adapter whose closure borrows
-// would not be known to be a child where the compiler has erased lifetimes, and a task that gathers it not to be `Send`
-// ("implementation of `FnOnce` is not general enough", rust-lang/rust#102211).
+// The adapters call their closures through a function pointer that is made where the closure's signature is known, and
+// so are children whatever `H`, `M` and `F` are. With a bound on the closure in place of it, an adapter whose closure
+// borrows would not be known to be a child where the compiler has erased lifetimes, and a task that gathers it not to
+// be `Send` ("implementation of `FnOnce` is not general enough", rust-lang/rust#102211).
 
 /// Child of [`CancelExt::on_cancel`]. Its hook is dropped with it, or once it was called.
 #[pin_project]

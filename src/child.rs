@@ -5,17 +5,17 @@ use core::task::{Context, Poll};
 
 /// What a gather polls: every [`Future`] is one, and a thing with its own way to stop can be one.
 ///
-/// *When to use.* A future needs nothing: it is a *plain* child, and cancelling it drops it in place. A future that wants
-/// to clean up asynchronously gets an adapter of [`CancelExt`](crate::CancelExt). Implement the trait by hand for a thing
-/// that is no future but can be polled and told to stop, such as a DMA transfer.
+/// *When to use.* A future needs nothing: it is a *plain* child, and cancelling it drops it in place. A future that
+/// wants to clean up asynchronously gets an adapter of [`CancelExt`](crate::CancelExt). Implement the trait by hand for
+/// a thing that is no future but can be polled and told to stop, such as a DMA transfer.
 ///
 /// *Calls.* The gather calls [`poll_child`](Self::poll_child) until it is ready, and then destroys the child. If the
 /// gather is cancelled before that, it calls [`cancel`](Self::cancel) once, also on a child that was never polled. A
 /// child that answers [`OnCancel::Drop`] is dropped in place at once; one that answers [`OnCancel::Drain`] is polled
 /// through [`poll_drain`](Self::poll_drain) until that is ready or the grace is over.
 ///
-/// *Cancellation.* Whatever the child owes the world when it goes without an answer (the gather was dropped, the grace is
-/// over, a sibling panicked) it must do in its destructor: it is not told then.
+/// *Cancellation.* Whatever the child owes the world when it goes without an answer (the gather was dropped, the grace
+/// is over, a sibling panicked) it must do in its destructor: it is not told then.
 ///
 /// # Examples
 ///
@@ -63,23 +63,23 @@ pub trait Child {
 
     /// Polls it towards its end. It is not called `poll`, which would clash with [`Future::poll`].
     ///
-    /// Not called again once it was ready; after [`cancel`](Self::cancel) only by [`poll_drain`](Self::poll_drain), as its
-    /// default does.
+    /// Not called again once it was ready; after [`cancel`](Self::cancel) only by [`poll_drain`](Self::poll_drain), as
+    /// its default does.
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output>;
 
     /// Tells it that it is cancelled, and asks what should become of it.
     ///
     /// Called at most once, also on a child that was never polled, and never after [`poll_child`](Self::poll_child) was
-    /// ready. All children of the gather are told, in index order, before any of them is polled again. By default it answers
-    /// [`OnCancel::Drop`]. If it panics, the panic comes out of the gather's poll.
+    /// ready. All children of the gather are told, in index order, before any of them is polled again. By default it
+    /// answers [`OnCancel::Drop`]. If it panics, the panic comes out of the gather's poll.
     fn cancel(self: Pin<&mut Self>) -> OnCancel {
         OnCancel::Drop
     }
 
     /// Polled in place of [`poll_child`](Self::poll_child) once [`cancel`](Self::cancel) has answered
     /// [`OnCancel::Drain`]: for the first time in that same poll of the gather, without a wake; after that when it has woken
-    /// its waker. `None`: it has ended without a result. By default it polls [`poll_child`](Self::poll_child) on, to a late
-    /// result.
+    /// its waker. `None`: it has ended without a result. By default it polls [`poll_child`](Self::poll_child) on, to a
+    /// late result.
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
         self.poll_child(cx).map(Some)
     }

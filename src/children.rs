@@ -18,8 +18,8 @@ use crate::child::{Child, OnCancel};
 use crate::outcome::End;
 use crate::policy::Judge;
 
-/// What can be gathered: a tuple of up to 16 [`Child`]ren of any types, an array `[C; N]`, and with the feature `alloc` a
-/// `Vec<C>` or a `Box<[C]>`.
+/// What can be gathered: a tuple of up to 16 [`Child`]ren of any types, an array `[C; N]`, and with the feature `alloc`
+/// a `Vec<C>` or a `Box<[C]>`.
 ///
 /// On targets without compare-and-swap, such as thumbv6m, the last two need the feature `portable-atomic` as well.
 ///

@@ -9,7 +9,8 @@ use pin_project::pin_project;
 
 /// The closure, and what it made while that is needed.
 ///
-/// `C` is the type of a function that calls the closure; see the adapters in [`cancel`](crate::cancel) for why it is kept.
+/// `C` is the type of a function that calls the closure; see the adapters in [`cancel`](crate::cancel) for why it is
+/// kept.
 #[pin_project]
 pub struct Delay<M, C, F> {
     make: M,

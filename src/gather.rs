@@ -27,15 +27,16 @@ use crate::trace::{Scope, event, span};
 /// clean up, before the caller goes on. See [`restart`](crate::restart()) for a group that is made anew when it fails.
 ///
 /// *Children* are a tuple of up to 16, an array, or with the feature `alloc` a `Vec` or a boxed slice; see
-/// [`IntoChildren`]. All of them run in the task that polls the gather; nothing is spawned, and the children may borrow.
+/// [`IntoChildren`]. All of them run in the task that polls the gather; nothing is spawned, and the children may
+/// borrow.
 ///
 /// *Outcomes.* `Ok` with every child's value, in the children's order and shape; or `Err` with the first error that was
 /// seen. When several children fail in one poll, that is the error of the lowest index. For `gather(())` the error is
 /// [`Infallible`](core::convert::Infallible).
 ///
-/// Every child returns a `Result`; for others there are [`settle`](Gather::settle) and [`race`](Gather::race). All have one type
-/// of error; `map_err` makes it so, or [`report`](Gather::report) does without. A child that only fails needs the type of its
-/// value said: `Err::<(), _>(…)`, or a function's `-> Result<Infallible, E>`.
+/// Every child returns a `Result`; for others there are [`settle`](Gather::settle) and [`race`](Gather::race). All have
+/// one type of error; `map_err` makes it so, or [`report`](Gather::report) does without. A child that only fails needs
+/// the type of its value said: `Err::<(), _>(…)`, or a function's `-> Result<Infallible, E>`.
 ///
 /// *Cancellation.* When a child fails, in this order: no plain sibling is polled again; values of finished siblings,
 /// which no one will get, are dropped; the pending children are told (draining ones) or dropped (plain ones) in index
@@ -46,7 +47,8 @@ use crate::trace::{Scope, event, span};
 /// *Panics.* A panic of a child leaves the poll in which it happened, after the other children were dropped, untold, in
 /// index order. Polling again after that, or after completion, panics.
 ///
-/// *Fairness.* In one poll each child is polled at most once, in index order. One that wakes itself is polled in the next.
+/// *Fairness.* In one poll each child is polled at most once, in index order. One that wakes itself is polled in the
+/// next.
 ///
 /// *Complexity.* See [`IntoChildren`] for who is polled and what is allocated.
 ///
@@ -77,9 +79,9 @@ pub fn gather<I: IntoChildren>(children: I) -> Gather<I> {
 
 /// Future of [`gather`].
 ///
-/// The parameters after the container are its settings; each has a method that sets it, at most once, before the first poll;
-/// in any order. A second policy, or a setting made twice, does not compile: "trait bounds were not satisfied", of `Choose` or
-/// `Unset`.
+/// The parameters after the container are its settings; each has a method that sets it, at most once, before the first
+/// poll; in any order. A second policy, or a setting made twice, does not compile: "trait bounds were not satisfied",
+/// of `Choose` or `Unset`.
 ///
 /// *Output.*
 ///
@@ -200,10 +202,10 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// Cancels all children when `signal` is ready, whatever it is ready with. The output becomes
     /// `Result<Output, Cancelled>`.
     ///
-    /// The signal is polled once before any child is; and in every poll after the children, while one is left and none has
-    /// failed. So a signal that is ready at first starts nobody; a child that fires it is itself
-    /// cancelled in that poll; a gather whose last child has just ended is complete, not cancelled; and a failure stands
-    /// against a signal that comes later. The signal is dropped when the cancellation begins.
+    /// The signal is polled once before any child is; and in every poll after the children, while one is left and none
+    /// has failed. So a signal that is ready at first starts nobody; a child that fires it is itself cancelled in that
+    /// poll; a gather whose last child has just ended is complete, not cancelled; and a failure stands against a signal
+    /// that comes later. The signal is dropped when the cancellation begins.
     ///
     /// # Panics
     ///
@@ -267,8 +269,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// Starts at most `limit` children at a time: the next ones start, in index order, as others end.
     ///
     /// A freed place is filled in the same poll, after the woken children, also one that is freed by starting. Children
-    /// that have not started when the gather is cancelled are cancelled like the others: a plain one is dropped, one with
-    /// an `on_cancel` hook is told and drained, beyond the limit.
+    /// that have not started when the gather is cancelled are cancelled like the others: a plain one is dropped, one
+    /// with an `on_cancel` hook is told and drained, beyond the limit.
     ///
     /// It does not make the futures later: all are there from the beginning, and 0 to `limit` of them are under way.
     ///
@@ -396,8 +398,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
 
     /// The output becomes a [`Report`](crate::Report): why it ended, and the [`Outcome`](crate::Outcome) of each child,
     /// also of those that ended late, in the drain. Under every policy it wants children that return a `Result`; the
-    /// types may be different ones in each place of a tuple. It does not change when the gather ends: by itself that is at the
-    /// first error; `.settle().report()` waits for all.
+    /// types may be different ones in each place of a tuple. It does not change when the gather ends: by itself that is
+    /// at the first error; `.settle().report()` waits for all.
     ///
     /// With [`cancel_on`](Gather::cancel_on) the output stays a `Report`, whose cause says that it was cancelled.
     ///
@@ -436,13 +438,13 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
         Gather { children, progress, grace, signal, concurrency, scope, policy: PhantomData }
     }
 
-    /// Makes it a [`Child`](crate::Child) that is cancelled by its own handshake: its parent does not drop it but has it
-    /// cancel its children, and drains it until none of them is left.
+    /// Makes it a [`Child`](crate::Child) that is cancelled by its own handshake: its parent does not drop it but has
+    /// it cancel its children, and drains it until none of them is left.
     ///
     /// Cancelled by its parent it ends without a result; with [`cancel_on`](Gather::cancel_on) it ends with
-    /// `Err(Cancelled)`, with [`report`](Gather::report) with its report. A cause that was set before stands, so a gather
-    /// that has failed and is draining ends with its error. The other settings may be made before or after; of the adapters it
-    /// takes `map` alone, as it is no future.
+    /// `Err(Cancelled)`, with [`report`](Gather::report) with its report. A cause that was set before stands, so a
+    /// gather that has failed and is draining ends with its error. The other settings may be made before or after; of
+    /// the adapters it takes `map` alone, as it is no future.
     ///
     /// # Examples
     ///

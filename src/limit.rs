@@ -50,9 +50,9 @@ impl Limit {
 
     /// At most `limit` restarts within any `window` of time: a sliding window. 0 never restarts.
     ///
-    /// `clock` is asked once a failure. It returns the time since any fixed moment, and is meant to be monotonic: while it
-    /// stands still nothing leaves the window; restarts that lie in its future, after it ran backwards, count as within
-    /// it. A restart counts as long as `now <= then + window`.
+    /// `clock` is asked once a failure. It returns the time since any fixed moment, and is meant to be monotonic: while
+    /// it stands still nothing leaves the window; restarts that lie in its future, after it ran backwards, count as
+    /// within it. A restart counts as long as `now <= then + window`.
     ///
     /// *Complexity.* O(`limit`) time a failure; it keeps at most `limit` times. [`Limit::within_const`] does the
     /// same without an allocator.
@@ -96,8 +96,8 @@ impl Limit {
         Limit(Within::new(limit, window, clock, alloc::vec::Vec::new()))
     }
 
-    /// As [`Limit::within`], with `N` as the limit: at most `N` restarts within any `window`. It holds `N` times in place, so
-    /// needs no allocator; 0 never restarts.
+    /// As [`Limit::within`], with `N` as the limit: at most `N` restarts within any `window`. It holds `N` times in
+    /// place, so needs no allocator; 0 never restarts.
     ///
     /// # Panics
     ///

@@ -23,8 +23,8 @@ use crate::children::for_each_arity;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Every child ended by itself, and none of them ended the gather: after `settle` also if some failed, after `any` if all
-    /// did.
+    /// Every child ended by itself, and none of them ended the gather: after `settle` also if some failed, after `any`
+    /// if all did.
     Completed,
     /// The child of this index failed.
     Failed(usize),
@@ -196,10 +196,10 @@ pub struct Report<O> {
 impl<O: Outcomes> Report<O> {
     /// All values, if every child is [`Done`](Outcome::Done); else the error.
     ///
-    /// *Outcomes.* If the gather was cancelled, [`GatherError::Cancelled`], whatever had failed or came late. If a child
-    /// failed, that child's error; after [`settle`](crate::Gather::settle) the lowest one that failed. After
-    /// [`any`](crate::Gather::any) and [`race`](crate::Gather::race) the losers have no values: what this returns is `Ok`
-    /// only if all were done, so look at the cause and the outcomes there.
+    /// *Outcomes.* If the gather was cancelled, [`GatherError::Cancelled`], whatever had failed or came late. If a
+    /// child failed, that child's error; after [`settle`](crate::Gather::settle) the lowest one that failed. After
+    /// [`any`](crate::Gather::any) and [`race`](crate::Gather::race) the losers have no values: what this returns is
+    /// `Ok` only if all were done, so look at the cause and the outcomes there.
     ///
     /// *Complexity.* O(children); a `Vec` keeps its allocation where the sizes allow.
     ///

@@ -12,13 +12,13 @@
 //! address, and from the group's number the header.
 //!
 //! *Waking* goes up, and stops at the first step that someone took before: set the child's bit in the group's `ready`
-//! word; if that was empty, hint at the group in the state of the [`Parent`], and wake it, if it is armed. Where there are
-//! more groups than hints, a summary lies between: set the group's mark in it, and if that word was empty, hint at the
-//! word. *Polling* goes down: it takes the bits of what was hinted at, in index order. The parent is not armed while the
-//! gather is polled, so that nobody wakes it for what this poll may still see. At its end [`rearm`](WakerBlock::rearm)
-//! arms it, and then looks once more for what came in between. A waker writes its bit or mark and then the parent's
-//! state, the poller the parent's state and then looks at the words; both write the state by a read-modify-write, so one
-//! of them sees the other, and no wake is lost.
+//! word; if that was empty, hint at the group in the state of the [`Parent`], and wake it, if it is armed. Where there
+//! are more groups than hints, a summary lies between: set the group's mark in it, and if that word was empty, hint at
+//! the word. *Polling* goes down: it takes the bits of what was hinted at, in index order. The parent is not armed
+//! while the gather is polled, so that nobody wakes it for what this poll may still see. At its end
+//! [`rearm`](WakerBlock::rearm) arms it, and then looks once more for what came in between. A waker writes its bit or
+//! mark and then the parent's state, the poller the parent's state and then looks at the words; both write the state by
+//! a read-modify-write, so one of them sees the other, and no wake is lost.
 //!
 //! Who finds a word empty marks or hints at it above. So a word that is not empty is marked, or its mark is on its way,
 //! or the poll is about to look at it:
@@ -32,12 +32,12 @@
 //!
 //! Invariants of this module's `unsafe`:
 //!
-//! - COUNTED: the allocation lives while `references` is not zero. The owner holds one reference and each `Waker` handed
-//!   out holds one, but for those that [`OpenGroup::with_waker`] lends, whose life its call encloses.
-//! - WITHIN: every pointer to the header, a group, a summary word or a child's position is derived from the allocation's
-//!   own pointer, and stays in its bounds. A number of a group or a word is below the count of them: it was counted up to
-//!   that, or is that of a mark or a hint, and marks are set for groups that are there, hints bounded where they are
-//!   read. A position is that of a bit, so below `WIDTH`, and a group is as large as that.
+//! - COUNTED: the allocation lives while `references` is not zero. The owner holds one reference and each `Waker`
+//!   handed out holds one, but for those that [`OpenGroup::with_waker`] lends, whose life its call encloses.
+//! - WITHIN: every pointer to the header, a group, a summary word or a child's position is derived from the
+//!   allocation's own pointer, and stays in its bounds. A number of a group or a word is below the count of them: it
+//!   was counted up to that, or is that of a mark or a hint, and marks are set for groups that are there, hints bounded
+//!   where they are read. A position is that of a bit, so below `WIDTH`, and a group is as large as that.
 //! - OWNED: `live` and `kept` of a group are touched by the owner alone, through `&mut WakerBlock` or an [`OpenGroup`]
 //!   that borrows it, or read through `&WakerBlock`.
 //! - SHARED: all else that is reached is atomic, or the [`Parent`], which may be shared, or was written by
@@ -255,7 +255,8 @@ impl WakerBlock {
         drop(self.header().parent.disarm(Hints::ALL));
     }
 
-    /// A pass over the groups of the woken children. `None`: the gather was polled for another reason, no child was woken.
+    /// A pass over the groups of the woken children. `None`: the gather was polled for another reason, no child was
+    /// woken.
     pub(crate) fn woken(&self) -> Option<Woken> {
         self.header().parent.woken().map(|_| Woken { next: 0, marks: Taken::none() })
     }
@@ -377,8 +378,8 @@ impl OpenGroup<'_> {
     pub(crate) fn with_waker<R>(&self, position: usize, poll: impl FnOnce(&Waker) -> R) -> R {
         debug_assert!(position < WIDTH);
         let data = self.group.as_ptr().cast::<u8>().wrapping_add(position);
-        // SAFETY: the vtable keeps the contract of a waker: COUNTED, SHARED. The lent waker is not dropped, so it takes no
-        // reference, and the block, which is borrowed, lives while it is lent.
+        // SAFETY: the vtable keeps the contract of a waker: COUNTED, SHARED. The lent waker is not dropped, so it takes
+        // no reference, and the block, which is borrowed, lives while it is lent.
         let waker = ManuallyDrop::new(unsafe { Waker::new(data.cast(), &VTABLE) });
         poll(&waker)
     }
@@ -572,7 +573,8 @@ unsafe fn clone_waker(data: *const ()) -> RawWaker {
 }
 
 unsafe fn wake(data: *const ()) {
-    // SAFETY: COUNTED, `wake` takes the waker's reference over. Dropped, also by a panic of the parent, it gives it back.
+    // SAFETY: COUNTED, `wake` takes the waker's reference over. Dropped, also by a panic of the parent, it gives it
+    // back.
     let waker = unsafe { Waker::new(data, &VTABLE) };
     waker.wake_by_ref();
 }

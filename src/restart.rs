@@ -26,19 +26,19 @@ use crate::trace::{Scope, event, span};
 /// *When to use.* For a group that is only of use whole: a server and its refresher, a reader and a writer of one
 /// connection, the tasks around one device. For work that is repeated by itself, retry within the child.
 ///
-/// *Outcomes.* `Ok` with every child's value, once a generation has completed; or a [`RestartError`] with the error that
-/// was not answered by a restart: because the [`Limit`] was reached, or because [`when`](Restart::when) refused it. A
-/// group is not restarted because it completed: a child that must not end returns an error when it does.
+/// *Outcomes.* `Ok` with every child's value, once a generation has completed; or a [`RestartError`] with the error
+/// that was not answered by a restart: because the [`Limit`] was reached, or because [`when`](Restart::when) refused
+/// it. A group is not restarted because it completed: a child that must not end returns an error when it does.
 ///
 /// *Generations.* `make` is called in the first poll, and again after a failure: after the last child of the old
 /// generation is gone, drained or dropped, and its grace with it. The whole generation is made anew, also the children
 /// that had finished. After a failure `when`, the limit's clock, [`observe`](Restart::observe) and
-/// [`backoff`](Restart::backoff) run, in this order, when the drain has ended. Between two generations the restart yields
-/// to the executor at least once, so a group that fails at once, for ever, does not spin within one poll.
+/// [`backoff`](Restart::backoff) run, in this order, when the drain has ended. Between two generations the restart
+/// yields to the executor at least once, so a group that fails at once, for ever, does not spin within one poll.
 ///
-/// *Cancellation.* [`cancel_on`](Restart::cancel_on) cancels the running generation, lets a drain end, and ends a backoff
-/// at once; no further generation is made. Dropping it drops the children at once, in index order; no asynchronous
-/// clean-up can run then.
+/// *Cancellation.* [`cancel_on`](Restart::cancel_on) cancels the running generation, lets a drain end, and ends a
+/// backoff at once; no further generation is made. Dropping it drops the children at once, in index order; no
+/// asynchronous clean-up can run then.
 ///
 /// *Panics.* A panic of a child or a closure leaves the poll in which it happened, after all children were dropped.
 /// Polling again after that, or after completion, panics.
@@ -87,8 +87,8 @@ where
 /// Future of [`restart`].
 ///
 /// *Output.* `Result<Values, RestartError<E>>`, with the values in the children's shape; with
-/// [`cancel_on`](Restart::cancel_on) `Result<Result<Values, RestartError<E>>, Cancelled>`. An error of a failure that the signal
-/// has overtaken goes to [`observe`](Restart::observe), and is dropped.
+/// [`cancel_on`](Restart::cancel_on) `Result<Result<Values, RestartError<E>>, Cancelled>`. An error of a failure that
+/// the signal has overtaken goes to [`observe`](Restart::observe), and is dropped.
 ///
 /// `{:?}` polls nobody and says the state, the count of restarts and, while there is one, the generation's gather.
 #[pin_project]
@@ -158,8 +158,8 @@ pub struct Failure<'a, E> {
     pub error: &'a E,
     /// The count of restarts so far.
     pub restarts: u32,
-    /// The count of those within the limit's window: it falls again as they leave it. Without a window, as `restarts`; so
-    /// mind an overflow in what is computed of it.
+    /// The count of those within the limit's window: it falls again as they leave it. Without a window, as `restarts`;
+    /// so mind an overflow in what is computed of it.
     pub recent: u32,
 }
 
@@ -432,9 +432,9 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
 
     /// Ends it when `signal` is ready, whatever it is ready with. The output becomes `Result<Output, Cancelled>`.
     ///
-    /// A running generation is cancelled, and its drain waited for; a drain after a failure is let to its end; a backoff
-    /// ends at once. No further generation is made: a signal that is seen in the same poll as a failure wins. The signal
-    /// is polled before a generation is made, and after the children in every poll.
+    /// A running generation is cancelled, and its drain waited for; a drain after a failure is let to its end; a
+    /// backoff ends at once. No further generation is made: a signal that is seen in the same poll as a failure wins.
+    /// The signal is polled before a generation is made, and after the children in every poll.
     ///
     /// # Panics
     ///

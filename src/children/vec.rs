@@ -3,16 +3,16 @@
 //!
 //! Invariants of this module's `unsafe`:
 //!
-//! - IN-PLACE: from the start on the caller's buffer is neither moved, grown, nor touched by its own `Vec`, whose length
-//!   is zero, and the waker block is made for as many children as lie in it. A child is there exactly while its `live`
-//!   bit is set, that of its open group while there is one. Only its [`LiveChild`] leads to it, of which there is one at a
-//!   time, made for a live child alone. It is dropped where it is, and none is left when the buffer is freed; so it may be
-//!   pinned. Before the start no child was pinned. It is held as a `Vec`, never as a `Box`, so that moving the handle says
-//!   nothing of its content.
+//! - IN-PLACE: from the start on the caller's buffer is neither moved, grown, nor touched by its own `Vec`, whose
+//!   length is zero, and the waker block is made for as many children as lie in it. A child is there exactly while its
+//!   `live` bit is set, that of its open group while there is one. Only its [`LiveChild`] leads to it, of which there
+//!   is one at a time, made for a live child alone. It is dropped where it is, and none is left when the buffer is
+//!   freed; so it may be pinned. Before the start no child was pinned. It is held as a `Vec`, never as a `Box`, so that
+//!   moving the handle says nothing of its content.
 //! - KEPT: a cell holds a value exactly while its `kept` bit is set. A bit is set after the child was dropped and the
 //!   value was written, and unset before it is dropped or taken.
-//! - ONE-TYPE: the cells of a `Buffer<C, P>` were made for `<P as Judge<C::Output>>::Kept`, as many as there are children,
-//!   and hold nothing else. `P` changes only before the start, when there are no cells.
+//! - ONE-TYPE: the cells of a `Buffer<C, P>` were made for `<P as Judge<C::Output>>::Kept`, as many as there are
+//!   children, and hold nothing else. `P` changes only before the start, when there are no cells.
 
 #![allow(unsafe_code, reason = "children dropped one by one in a buffer, and results written into one in any order")]
 
@@ -231,8 +231,8 @@ where
         }
         let block = WakerBlock::new(count);
         let cells = Cells::new::<P::Kept>(count);
-        // SAFETY: the length shrinks. From here on the `live` bits, all set, own the children (IN-PLACE); nothing panics
-        // before they do.
+        // SAFETY: the length shrinks. From here on the `live` bits, all set, own the children (IN-PLACE); nothing
+        // panics before they do.
         unsafe { this.children.set_len(0) };
         this.started = Some(Started { block, cells, stopped: None });
     }
@@ -296,8 +296,8 @@ where
                 assert_eq!(block.kept_count(), block.children());
                 // SAFETY: ONE-TYPE; all `kept` bits are set (KEPT), and go with the block.
                 let kept = unsafe { cells.into_box::<P::Kept>().assume_init().into_vec() };
-                // With it goes the parent's waker, whose destructor may panic. Were it dropped at the end of the block, a
-                // panic would leak the value of the block.
+                // With it goes the parent's waker, whose destructor may panic. Were it dropped at the end of the block,
+                // a panic would leak the value of the block.
                 drop(block);
                 kept
             }

@@ -49,7 +49,8 @@ fn poll_each(block: &mut WakerBlock, waker: &Waker, mut poll: impl FnMut(usize))
         }
     }
     block.rearm(waker);
-    // A poller that finds the parent being woken wakes itself; loom wants to know that it waits for another thread then.
+    // A poller that finds the parent being woken wakes itself; loom wants to know that it waits for another thread
+    // then.
     thread::yield_now();
 }
 
@@ -101,8 +102,8 @@ fn two_wakers_against_the_poller() {
     }
 }
 
-/// The drain begins, and counts all children as woken, while a thread wakes one of them: each is polled in the pass that
-/// follows, and the one that was woken sees in a pass what it was woken for.
+/// The drain begins, and counts all children as woken, while a thread wakes one of them: each is polled in the pass
+/// that follows, and the one that was woken sees in a pass what it was woken for.
 #[test]
 fn a_wake_while_the_drain_begins() {
     for (children, woken) in [(2, 1), (5, 4)] {
@@ -290,8 +291,8 @@ fn parent_waker_replaced_while_being_woken() {
     });
 }
 
-/// A parent that panicked in a wake is put back: it loses that wake, and no more, whatever the poller does meanwhile. The
-/// model puts it back by hand, since loom's threads cannot panic, and has one word for the block.
+/// A parent that panicked in a wake is put back: it loses that wake, and no more, whatever the poller does meanwhile.
+/// The model puts it back by hand, since loom's threads cannot panic, and has one word for the block.
 #[test]
 fn a_parent_that_is_put_back_loses_no_later_wake() {
     struct Shared {

@@ -2,8 +2,8 @@
 //!
 //! The state has a bit [`WOKEN`], and above it [`Hints`] of the words that are worth a look:
 //!
-//! - *armed*, without `WOKEN`: the next child that is woken wakes the parent. The slot holds its waker. Who sets `WOKEN`
-//!   then, and nobody else, takes the waker out, and says so by unsetting `is_occupied`.
+//! - *armed*, without `WOKEN`: the next child that is woken wakes the parent. The slot holds its waker. Who sets
+//!   `WOKEN` then, and nobody else, takes the waker out, and says so by unsetting `is_occupied`.
 //! - *woken*, with `WOKEN`: it was woken, or is being polled. Nobody else wakes it. Who finds the slot not occupied may
 //!   occupy it, put a waker in, and arm.
 //!
@@ -13,9 +13,9 @@
 //!
 //! Invariant of this module's `unsafe`:
 //!
-//! - OCCUPIED: the slot is touched by one at a time: by who has set `is_occupied`, until it unsets `WOKEN`; after that by
-//!   who sets `WOKEN`, until it unsets `is_occupied`. Each step acquires what the one before it released. Nobody else
-//!   unsets either of them; so while the slot is not occupied it is empty, and `WOKEN` is set.
+//! - OCCUPIED: the slot is touched by one at a time: by who has set `is_occupied`, until it unsets `WOKEN`; after that
+//!   by who sets `WOKEN`, until it unsets `is_occupied`. Each step acquires what the one before it released. Nobody
+//!   else unsets either of them; so while the slot is not occupied it is empty, and `WOKEN` is set.
 
 use core::task::Waker;
 
@@ -90,8 +90,8 @@ impl Parent {
         (state & WOKEN != 0).then_some(Hints(state & !WOKEN))
     }
 
-    /// Has the next [`wake`](Self::wake) wake this waker, and takes the hints. `None`: somebody is at the slot, since the
-    /// parent is being woken.
+    /// Has the next [`wake`](Self::wake) wake this waker, and takes the hints. `None`: somebody is at the slot, since
+    /// the parent is being woken.
     pub(crate) fn arm(&self, waker: &Waker) -> Option<Hints> {
         let waker = match self.woken().is_none().then(|| self.disarm(Hints::NONE)).flatten() {
             Some(same) if same.will_wake(waker) => same,
