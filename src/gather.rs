@@ -222,6 +222,14 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     ///
     /// let calm = gather([ready(Ok::<_, ()>(1))]).cancel_on(pending::<()>());
     /// assert_eq!(pollster::block_on(calm), Ok(Ok([1])));
+    ///
+    /// let failing = gather([ready(Err::<(), _>("refused"))]).cancel_on(pending::<()>());
+    /// let said = match pollster::block_on(failing) {
+    ///     Ok(Ok([()])) => "all done",
+    ///     Ok(Err(error)) => error,
+    ///     Err(Cancelled) => "cancelled from outside",
+    /// };
+    /// assert_eq!(said, "refused");
     /// ```
     #[track_caller]
     pub fn cancel_on<F: Future>(self, signal: F) -> Gather<I, P, G, OnSignal<F>, L>
