@@ -115,6 +115,8 @@ fn what_is_written_of_a_group_stays_when_it_is_closed() {
     assert!(block.is_live(2 * WIDTH + 1) && !block.is_live(2 * WIDTH) && !block.is_live(children));
     block.open(2).set_kept(2, false);
     assert_eq!(block.kept_count(), 0);
+    // Where the last group is full there is none behind it.
+    assert!(!WakerBlock::new(WIDTH).is_live(WIDTH));
 }
 
 #[test]
