@@ -48,7 +48,8 @@ macro_rules! boxed {
 }
 
 boxed! {
-    /// Any [`Child`] in a box, so that one `Vec` can hold plain and draining ones.
+    /// Any [`Child`] in a box, so that one `Vec` can hold plain and draining ones. A gather or a restart goes in as
+    /// [`nested`](crate::Gather::nested), or it is a plain future there, and dropped without its clean-ups.
     ///
     /// # Examples
     ///

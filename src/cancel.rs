@@ -26,12 +26,17 @@ pub struct Cancelled;
 /// gather is dropped: dropping is not draining.
 ///
 /// The adapters are [`Child`]ren and no longer futures, so that none of them is awaited by mistake outside of a gather,
-/// where nobody would tell it anything. Each has a `map`, for what would have been done with the future's output.
+/// where nobody would tell it anything. So each has a `map` and a `map_err` of its own; a future's extensions come
+/// before the adapter. An adapter takes no second one.
 pub trait CancelExt: Future + Sized {
     /// Told through the hook when the gather is cancelled, then polled until it ends by itself.
     ///
     /// The hook runs at most once, before any child is polled again, and also for a future that was never polled (it
     /// may hold a task that was spawned before). It does not run once the future has ended.
+    ///
+    /// A future that was never polled begins its work after the hook, in the drain. One that is to do nothing then
+    /// looks first whether it was told; or it gets a [`cleanup`](Self::cleanup) or a [`shield`](Self::shield), which
+    /// drop it.
     ///
     /// # Examples
     ///
@@ -247,14 +252,15 @@ impl<F: Future> Child for Shield<F> {
 ///
 /// # Examples
 ///
-/// Siblings have one type of error, and an adapter is no future that would have a `map_err`:
-///
 /// ```
 /// use gather::{CancelExt, gather};
 /// use std::future::ready;
 ///
-/// let number = ready("12x".parse::<u8>()).shield().map(|parsed| parsed.map_err(|_| "not a number"));
-/// assert_eq!(pollster::block_on(gather((number, ready(Ok(1))))), Err("not a number"));
+/// let number = ready("12".parse::<u8>()).shield().map(|parsed| parsed.map(|number| number + 1));
+/// let other = ready("12x".parse::<u8>()).shield();
+/// let both = gather((number, other.map_err(|_| "not a number"))).report();
+/// let (number, other) = pollster::block_on(both).outcomes;
+/// assert_eq!((number.ok(), other.err()), (Some(13), Some("not a number")));
 /// ```
 #[pin_project]
 #[must_use = "a child does nothing unless it is gathered"]
@@ -296,36 +302,39 @@ impl<C: Child, F, T> Child for Map<C, F, T> {
     }
 }
 
-/// Gives each adapter its `map`. It is inherent, because a trait's would clash with that of a future's extensions.
+/// Gives each adapter its `map` and `map_err`. They are inherent, because a trait's would clash with those of a
+/// future's extensions.
 macro_rules! impl_map {
-    ($($adapter:ident<$($lifetime:lifetime,)? $($parameter:ident),+>)*) => {$(
-        impl<$($lifetime,)? $($parameter),+> $adapter<$($lifetime,)? $($parameter),+>
+    ($($adapter:ident<$($lifetime:lifetime,)? $($parameter:ident $(: $Bound:ident)?),+>)*) => {$(
+        impl<$($lifetime,)? $($parameter $(: $Bound)?),+> $adapter<$($lifetime,)? $($parameter),+>
         where
             Self: Child,
         {
             /// Passes its output through `map`, also one that comes during the drain.
-            pub fn map<F_, T>(self, map: F_) -> $crate::Map<Self, F_, T>
+            pub fn map<Op, Mapped>(self, map: Op) -> $crate::Map<Self, Op, Mapped>
             where
-                F_: FnOnce(<Self as Child>::Output) -> T,
+                Op: FnOnce(<Self as Child>::Output) -> Mapped,
             {
                 $crate::Map::new(self, map)
+            }
+
+            /// Passes its error through `map`, as [`Result::map_err`] does; also one that comes during the drain.
+            pub fn map_err<Value, Error, Op, Mapped>(
+                self,
+                map: Op,
+            ) -> $crate::Map<Self, impl FnOnce(Result<Value, Error>) -> Result<Value, Mapped>, Result<Value, Mapped>>
+            where
+                Self: Child<Output = Result<Value, Error>>,
+                Op: FnOnce(Error) -> Mapped,
+            {
+                self.map(|output| output.map_err(map))
             }
         }
     )*};
 }
 pub(crate) use impl_map;
 
-impl_map! { WithHook<F, H> Cleanup<F, M, C> Shield<F> }
-
-impl<C: Child, F, T> Map<C, F, T> {
-    /// Passes its output through `map`, also one that comes during the drain.
-    pub fn map<F2, T2>(self, map: F2) -> Map<Self, F2, T2>
-    where
-        F2: FnOnce(T) -> T2,
-    {
-        Map::new(self, map)
-    }
-}
+impl_map! { WithHook<F, H> Cleanup<F, M, C> Shield<F> Map<C: Child, F, T> }
 
 impl<F, H> fmt::Debug for WithHook<F, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -55,7 +55,7 @@ use core::task::{Context, Poll};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a child of a gather: it is neither a future nor an adapter of one",
     label = "not a future",
-    note = "call the `async fn`, or pass the `async` block itself; a closure must be called first"
+    note = "pass an `async` block, or what calling an `async fn` or a closure returns; the closure of `cleanup` must return a future"
 )]
 pub trait Child {
     /// What it ends with.

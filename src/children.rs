@@ -30,14 +30,19 @@ use crate::policy::Judge;
 /// | tuple, array | each pending child, with the caller's waker | in place, nothing allocated |
 /// | `Vec`, boxed slice | the children that were woken, each with a waker of its own | in the caller's buffer; two allocations for any number of children |
 ///
-/// *Complexity.* A poll takes O(children) time in a tuple or an array; in a `Vec` O(woken children), whatever the count of
-/// the others. A wake of a `Vec`'s child takes constant time, without a lock, from any thread. The first of a `Vec`'s two
-/// allocations holds the outputs, and is the one that is returned where their size allows; the second lives as long as
-/// the longest-lived waker of a child: on 64 bits 112 bytes, and 64 for every 64 children.
+/// *Complexity.* A poll takes O(children) time in a tuple or an array; in a `Vec` O(woken children), whatever the count
+/// of the others. A wake of a `Vec`'s child takes constant time, without a lock, from any thread. The first of a
+/// `Vec`'s two allocations holds the outputs, and is the one that is returned where their size allows; the second lives
+/// as long as the longest-lived waker of a child: on 64 bits 112 bytes, and 64 for every 64 children.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be gathered",
     label = "not a tuple of up to 16 children, an array, a `Vec` or a boxed slice of them",
-    note = "collect an iterator: `iter.collect::<Gather<_>>()`; put a single child into an array: `[child]`"
+    note = "several children: `gather((a, b))`; a single one: `gather([child])`; a gather or a restart: `[group.nested()]`, or \
+            else it is dropped without its clean-ups"
+)]
+#[cfg_attr(
+    feature = "alloc",
+    diagnostic::on_unimplemented(note = "those of an iterator: `iter.collect::<Gather<_>>()`")
 )]
 #[cfg_attr(
     not(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic"))),

@@ -31,8 +31,8 @@ use crate::trace::{Scope, event, span};
 /// borrow.
 ///
 /// *Outcomes.* `Ok` with every child's value, in the children's order and shape; or `Err` with the first error that was
-/// seen. When several children fail in one poll, that is the error of the lowest index. For `gather(())` the error is
-/// [`Infallible`](core::convert::Infallible).
+/// seen. When several children would fail in one poll, that is the error of the lowest index. For `gather(())` the
+/// error is [`Infallible`](core::convert::Infallible).
 ///
 /// Every child returns a `Result`; for others there are [`settle`](Gather::settle) and [`race`](Gather::race). All have
 /// one type of error; `map_err` makes it so, or [`report`](Gather::report) does without. A child that only fails needs
@@ -80,8 +80,8 @@ pub fn gather<I: IntoChildren>(children: I) -> Gather<I> {
 /// Future of [`gather`].
 ///
 /// The parameters after the container are its settings; each has a method that sets it, at most once, before the first
-/// poll; in any order. A second policy, or a setting made twice, does not compile: "trait bounds were not satisfied",
-/// of `Choose` or `Unset`.
+/// poll; in any order. A setting made twice does not compile ("this was set before"), nor does a second policy ("trait
+/// bounds were not satisfied: `Settle: Choose`").
 ///
 /// *Output.*
 ///
@@ -278,7 +278,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     ///
     /// A freed place is filled in the same poll, after the woken children, also one that is freed by starting. Children
     /// that have not started when the gather is cancelled are cancelled like the others: a plain one is dropped, one
-    /// with an `on_cancel` hook is told and drained, beyond the limit.
+    /// with an `on_cancel` hook is told and drained, beyond the limit: all such begin their work in that poll, so let
+    /// it look first whether it was told.
     ///
     /// It does not make the futures later: all are there from the beginning, and 0 to `limit` of them are under way.
     ///
@@ -323,7 +324,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// Waits for all children, whatever they end with: the output is every child's output, in the children's order and
     /// shape. The outputs may be of any type.
     ///
-    /// No child ends it; only [`cancel_on`](Gather::cancel_on) or a parent cancels the others.
+    /// No child ends it; only [`cancel_on`](Gather::cancel_on) or a parent cancels the others. The outputs of those
+    /// that had ended are dropped then; to keep them, add [`report`](Gather::report).
     ///
     /// # Panics
     ///
@@ -659,7 +661,7 @@ where
     fn enter(self: Pin<&mut Self>) -> Scope {
         let this = self.project();
         if matches!(this.progress.phase, Phase::Unpolled) {
-            return Scope::open(span!("gather", children = I::count(&this.children)));
+            return Scope::open(span!(DEBUG, "gather", children = I::count(&this.children)));
         }
         this.scope.take()
     }
@@ -670,7 +672,7 @@ where
         if matches!(this.progress.phase, Phase::Ended) {
             scope.close();
         } else {
-            *this.scope = scope;
+            this.scope.pause(scope, matches!(this.progress.phase, Phase::Draining));
         }
     }
 

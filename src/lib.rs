@@ -2,6 +2,7 @@
 //! [`from_futures`]: guide::from_futures
 //! [`from_asyncio`]: guide::from_asyncio
 //! [`cancellation`]: guide::cancellation
+//! [`recipes`]: guide::recipes
 //! [`embedded`]: guide::embedded
 #![doc = ""]
 #![doc = include_str!("guide/pictures.md")]

@@ -5,6 +5,20 @@ use core::time::Duration;
 
 /// How often [`restart`](crate::restart()) makes a failed group anew. There is no default: who wants no limit asks for
 /// [`unlimited`](Limit::unlimited).
+///
+/// Each way to make one has a type of its own. Where it is chosen at run time whether there is a limit, `u32::MAX`
+/// restarts are as good as none.
+///
+/// # Examples
+///
+/// ```
+/// use gather::{Limit, restart};
+/// use std::future::ready;
+///
+/// let configured = None;
+/// let group = restart(Limit::restarts(configured.unwrap_or(u32::MAX)), || [ready(Ok::<_, ()>(1))]);
+/// assert_eq!(pollster::block_on(group), Ok([1]));
+/// ```
 pub struct Limit<L = Unlimited>(pub(crate) L);
 
 impl Limit {
@@ -52,7 +66,9 @@ impl Limit {
     ///
     /// `clock` is asked once a failure. It returns the time since any fixed moment, and is meant to be monotonic: while
     /// it stands still nothing leaves the window; restarts that lie in its future, after it ran backwards, count as
-    /// within it. A restart counts as long as `now <= then + window`.
+    /// within it. A restart counts as long as `now <= then + window`. With a
+    /// [`backoff`](crate::Restart::backoff) the window has to be longer than the sum of `limit` delays, or the limit is
+    /// never reached.
     ///
     /// *Complexity.* O(`limit`) time a failure; it keeps at most `limit` times. [`Limit::within_const`] does the
     /// same without an allocator.

@@ -13,7 +13,7 @@ use crate::children::for_each_arity;
 /// use gather::{Cause, gather};
 /// use std::future::{pending, ready};
 ///
-/// // Two fail in one poll: the lower index is the cause, and the other one was not polled again.
+/// // Both would fail: the lower index is polled first and is the cause, and the other one is never polled.
 /// let report = pollster::block_on(gather([ready(Err::<(), _>("a")), ready(Err("b"))]).report());
 /// assert_eq!(report.cause, Cause::Failed(0));
 /// // The signal is ready at first: nobody is started.
@@ -69,7 +69,7 @@ impl fmt::Display for Cause {
 /// | it had asked to be told | it ended before the cause | after the cause | was cut off |
 /// |---|---|---|---|
 /// | no (plain) | `Done`, `Failed` | | `Dropped` |
-/// | yes | `Done`, `Failed` | `Drained` | `Dropped`: the grace was over |
+/// | yes | `Done`, `Failed` | `Drained` | `Dropped`: the grace was over, or a `shield` or `cleanup` had never been polled |
 ///
 /// # Examples
 ///
@@ -133,7 +133,7 @@ impl<T, E> Outcome<T, E> {
     }
 
     /// The error, if it has [`Failed`](Outcome::Failed). See [`late`](Outcome::late) for one that came in the drain.
-    /// To take it out, match on the outcome.
+    /// To take it out, see [`err`](Outcome::err).
     ///
     /// # Examples
     ///
@@ -147,6 +147,25 @@ impl<T, E> Outcome<T, E> {
     /// assert_eq!(report.outcomes.1.error(), Some(&"refused"));
     /// ```
     pub fn error(&self) -> Option<&E> {
+        match self {
+            Outcome::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The error taken out, if it has [`Failed`](Outcome::Failed), as [`Result::err`] does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::gather;
+    /// use std::future::ready;
+    ///
+    /// let report = pollster::block_on(gather([ready(Ok(1)), ready(Err("refused".to_string()))]).settle().report());
+    /// let errors = report.into_iter().enumerate().filter_map(|(index, outcome)| Some((index, outcome.err()?)));
+    /// assert_eq!(errors.collect::<Vec<(usize, String)>>(), [(1, "refused".to_string())]);
+    /// ```
+    pub fn err(self) -> Option<E> {
         match self {
             Outcome::Failed(error) => Some(error),
             _ => None,
@@ -199,7 +218,7 @@ impl<O: Outcomes> Report<O> {
     /// *Outcomes.* If the gather was cancelled, [`GatherError::Cancelled`], whatever had failed or came late. If a
     /// child failed, that child's error; after [`settle`](crate::Gather::settle) the lowest one that failed. After
     /// [`any`](crate::Gather::any) and [`race`](crate::Gather::race) the losers have no values: what this returns is
-    /// `Ok` only if all were done, so look at the cause and the outcomes there.
+    /// `Ok` only if all were done, else [`GatherError::Won`]; so look at the cause and the outcomes there.
     ///
     /// *Complexity.* O(children); a `Vec` keeps its allocation where the sizes allow.
     ///
@@ -213,47 +232,38 @@ impl<O: Outcomes> Report<O> {
     /// assert_eq!(report.into_result(), Err::<(i32, ()), _>(GatherError::Failed { index: 1, source: "failed" }));
     /// ```
     pub fn into_result(self) -> Result<O::Values, GatherError<O::Error>> {
-        let failed = match self.cause {
+        let wanted = match self.cause {
             Cause::Cancelled => return Err(GatherError::Cancelled),
             Cause::Failed(index) => Some(index),
             Cause::Completed | Cause::Won(_) => None,
         };
-        let mut failure = FirstFailure { wanted: failed, found: None };
-        match (self.outcomes.into_values(&mut failure), failure.found) {
-            (Some(values), _) => Ok(values),
-            (None, Some((index, source))) => Err(GatherError::Failed { index, source }),
-            (None, None) => Err(GatherError::Cancelled),
-        }
+        let mut failure = FirstFailure { wanted, found: None };
+        self.outcomes.into_values(&mut failure).ok_or_else(|| match (self.cause, failure.found) {
+            (Cause::Won(index), _) => GatherError::Won { index },
+            (_, Some((index, source))) => GatherError::Failed { index, source },
+            // Only of a report whose fields were changed.
+            (_, None) => GatherError::Cancelled,
+        })
+    }
+
+    /// The children that [`Failed`](Outcome::Failed), with their index, in index order.
+    ///
+    /// To take the errors out, see [`Outcome::err`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::gather;
+    /// use std::future::ready;
+    ///
+    /// let requests = [ready(Ok(1)), ready(Err("refused")), ready(Ok(3))];
+    /// let report = pollster::block_on(gather(requests).settle().report());
+    /// assert_eq!(report.failed().collect::<Vec<_>>(), [(1, &"refused")]);
+    /// ```
+    pub fn failed(&self) -> impl Iterator<Item = (usize, &O::Error)> {
+        (0..self.outcomes.count()).filter_map(|index| Some((index, self.outcomes.error_at(index)?)))
     }
 }
-
-/// Gives a report of children of one type its `failed`.
-macro_rules! impl_failed {
-    ($(#[$cfg:meta])? [$($N:tt)*] $Outcomes:ty) => {
-        $(#[$cfg])?
-        impl<T, E, $($N)*> Report<$Outcomes> {
-            /// The children that [`Failed`](Outcome::Failed), with their index. Of a tuple, look at the outcomes' own
-            /// [`error`](Outcome::error); to take the errors out, match on each outcome.
-            ///
-            /// # Examples
-            ///
-            /// ```
-            /// use gather::gather;
-            /// use std::future::ready;
-            ///
-            /// let requests = [ready(Ok(1)), ready(Err("refused")), ready(Ok(3))];
-            /// let report = pollster::block_on(gather(requests).settle().report());
-            /// assert_eq!(report.failed().collect::<Vec<_>>(), [(1, &"refused")]);
-            /// ```
-            pub fn failed(&self) -> impl Iterator<Item = (usize, &E)> {
-                self.outcomes.iter().enumerate().filter_map(|(index, outcome)| Some((index, outcome.error()?)))
-            }
-        }
-    };
-}
-
-impl_failed! { [const N: usize] [Outcome<T, E>; N] }
-impl_failed! { #[cfg(feature = "alloc")] [] alloc::vec::Vec<Outcome<T, E>> }
 
 /// Iterates over the outcomes, in the children's order.
 impl<O: IntoIterator> IntoIterator for Report<O> {
@@ -300,6 +310,12 @@ pub enum GatherError<E> {
     /// The gather was cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// A child won an `any` or a `race`, so that others have no value.
+    #[error("child {index} won")]
+    Won {
+        /// Which one.
+        index: usize,
+    },
 }
 
 impl<E> GatherError<E> {
@@ -307,12 +323,14 @@ impl<E> GatherError<E> {
     pub fn error(&self) -> Option<&E> {
         match self {
             GatherError::Failed { source, .. } => Some(source),
-            GatherError::Cancelled => None,
+            GatherError::Cancelled | GatherError::Won { .. } => None,
         }
     }
 }
 
 /// The outcomes of all children: a tuple, an array or a `Vec` of [`Outcome`]s, with one type of error. Sealed.
+///
+/// Of a tuple whose errors are of different types it is not: look at each outcome there, or make them one by `map_err`.
 pub trait Outcomes: Sized + sealed::Sealed {
     /// The values in the same shape.
     type Values;
@@ -322,6 +340,11 @@ pub trait Outcomes: Sized + sealed::Sealed {
     /// The values, if all are done; tells `failure` of every outcome in index order.
     #[doc(hidden)]
     fn into_values(self, failure: &mut FirstFailure<Self::Error>) -> Option<Self::Values>;
+    #[doc(hidden)]
+    fn count(&self) -> usize;
+    /// The error of the outcome of this index, which is below the count, if it failed.
+    #[doc(hidden)]
+    fn error_at(&self, index: usize) -> Option<&Self::Error>;
 }
 
 mod sealed {
@@ -360,6 +383,14 @@ macro_rules! tuple_outcomes {
                 $(let $child = failure.value($index, $child);)*
                 Some(($($child?,)*))
             }
+
+            fn count(&self) -> usize {
+                [$($index),*].len()
+            }
+
+            fn error_at(&self, index: usize) -> Option<&Error> {
+                [$(self.$index.error()),*][index]
+            }
         }
     )*};
 }
@@ -375,6 +406,14 @@ impl Outcomes for () {
 
     fn into_values(self, _: &mut FirstFailure<Infallible>) -> Option<()> {
         Some(())
+    }
+
+    fn count(&self) -> usize {
+        0
+    }
+
+    fn error_at(&self, _: usize) -> Option<&Infallible> {
+        None
     }
 }
 
@@ -393,6 +432,14 @@ impl<T, E, const N: usize> Outcomes for [Outcome<T, E>; N] {
         });
         values.iter().all(Option::is_some).then(|| values.map(|value| value.expect("all are there")))
     }
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn error_at(&self, index: usize) -> Option<&E> {
+        self[index].error()
+    }
 }
 
 #[cfg(feature = "alloc")]
@@ -409,6 +456,14 @@ impl<T, E> Outcomes for alloc::vec::Vec<Outcome<T, E>> {
         let values: Self::Values =
             self.into_iter().enumerate().filter_map(|(index, outcome)| failure.value(index, outcome)).collect();
         (values.len() == count).then_some(values)
+    }
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn error_at(&self, index: usize) -> Option<&E> {
+        self[index].error()
     }
 }
 

@@ -14,7 +14,8 @@ use crate::signal::Signal;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot gather a child whose output is `{O}`",
     label = "under `{Self}` each child must return a `Result`",
-    note = "`gather(..)` ends at the first `Err`; for children of any output write `gather(..).settle()` (wait for all) or `gather(..).race()` (the first to end)"
+    note = "`gather(..)` ends at the first `Err`; for children of any output write `gather(..).settle()` (wait for all) or \
+            `gather(..).race()` (the first to end), without `report`"
 )]
 pub trait Judge<O> {
     /// What is kept of a child.

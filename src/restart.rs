@@ -228,8 +228,8 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
         assert!(self.state == State::Unpolled, "`Restart::{method}` must be called before the first poll");
     }
 
-    /// Restarts for those errors for which `when` returns true. Any other ends it with [`RestartError::NotRetried`].
-    /// Without it every error restarts.
+    /// Restarts for those errors for which `when`, a `FnMut(&E) -> bool`, returns true. Any other ends it with
+    /// [`RestartError::NotRetried`]. Without it every error restarts.
     ///
     /// # Panics
     ///
@@ -275,8 +275,8 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
         }
     }
 
-    /// Shows every failure to `observe`, before it is decided whether it restarts: also the last one, and one that is
-    /// overtaken by the signal.
+    /// Shows every failure to `observe`, a `FnMut(&Failure<E>)`, before it is decided whether it restarts: also the
+    /// last one, and one that is overtaken by the signal.
     ///
     /// # Panics
     ///
@@ -318,8 +318,12 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
         }
     }
 
-    /// Waits before the next generation for the future that `make` returns: any delay, of any runtime. It is made when
-    /// no child is left, and it is gone before the next generation is made.
+    /// Waits before the next generation for the future that `make`, a `FnMut(&Failure<E>) -> impl Future`, returns: any
+    /// delay, of any runtime. It is made when no child is left, and it is gone before the next generation is made. It
+    /// cannot borrow from the failure: copy what it needs, and return an `async move` block.
+    ///
+    /// Under [`Limit::within`] the delays take up the window: a group that waits for twenty seconds before each restart
+    /// never has five of them within a minute.
     ///
     /// # Panics
     ///
@@ -699,7 +703,7 @@ where
     fn enter(self: Pin<&mut Self>) -> Scope {
         let this = self.project();
         if *this.state == State::Unpolled {
-            return Scope::open(span!("restart"));
+            return Scope::open(span!(INFO, "restart"));
         }
         this.scope.take()
     }
@@ -709,7 +713,8 @@ where
         if *this.state == State::Ended {
             scope.close();
         } else {
-            *this.scope = scope;
+            // The drain is that of the gather within.
+            this.scope.pause(scope, false);
         }
     }
 

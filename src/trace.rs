@@ -31,17 +31,17 @@ macro_rules! event {
     }};
 }
 
-/// A span within the current one.
+/// A span within the current one: `span!(LEVEL, "name", field = value)`.
 #[cfg(feature = "tracing")]
 macro_rules! span {
-    ($name:literal $(, $field:ident = $value:expr)*) => {
-        tracing::debug_span!(target: "gather", $name $(, $field = $value)*)
+    ($level:ident, $name:literal $(, $field:ident = $value:expr)*) => {
+        tracing::span!(target: "gather", tracing::Level::$level, $name $(, $field = $value)*)
     };
 }
 
 #[cfg(not(feature = "tracing"))]
 macro_rules! span {
-    ($name:literal $(, $field:ident = $value:expr)*) => {{
+    ($level:ident, $name:literal $(, $field:ident = $value:expr)*) => {{
         $(let _ = || $value;)*
         $crate::trace::Span
     }};
@@ -56,16 +56,18 @@ pub(crate) struct Scope {
     /// A subscriber says nothing of its unwind safety, and is not to change the gather's.
     #[cfg(feature = "tracing")]
     span: core::panic::AssertUnwindSafe<Option<Span>>,
+    #[cfg(feature = "tracing")]
+    is_draining: bool,
 }
 
 #[cfg(feature = "tracing")]
 impl Scope {
     pub(crate) const fn closed() -> Self {
-        Scope { span: core::panic::AssertUnwindSafe(None) }
+        Scope { span: core::panic::AssertUnwindSafe(None), is_draining: false }
     }
 
     pub(crate) fn open(span: Span) -> Self {
-        Scope { span: core::panic::AssertUnwindSafe(Some(span)) }
+        Scope { span: core::panic::AssertUnwindSafe(Some(span)), is_draining: false }
     }
 
     pub(crate) fn run<R>(&self, step: impl FnOnce() -> R) -> R {
@@ -77,7 +79,13 @@ impl Scope {
     }
 
     pub(crate) fn take(&mut self) -> Self {
-        Scope { span: core::panic::AssertUnwindSafe(self.span.take()) }
+        Scope { span: core::panic::AssertUnwindSafe(self.span.take()), is_draining: false }
+    }
+
+    /// Until the next poll. Who drops it in a drain cuts clean-ups off.
+    pub(crate) fn pause(&mut self, scope: Scope, is_draining: bool) {
+        *self = scope;
+        self.is_draining = is_draining;
     }
 
     pub(crate) fn close(mut self) {
@@ -89,7 +97,13 @@ impl Scope {
 impl Drop for Scope {
     fn drop(&mut self) {
         if self.span.is_some() {
-            self.run(|| event!(DEBUG; "dropped before its end"));
+            self.run(|| {
+                if self.is_draining {
+                    event!(WARN; "dropped before the end of its drain");
+                } else {
+                    event!(DEBUG; "dropped before its end");
+                }
+            });
         }
     }
 }
@@ -115,6 +129,9 @@ impl Scope {
     pub(crate) fn take(&mut self) -> Self {
         Scope {}
     }
+
+    #[inline(always)]
+    pub(crate) fn pause(&mut self, _: Scope, _: bool) {}
 
     #[inline(always)]
     pub(crate) fn close(self) {}

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use gather::{BoxChild, CancelExt, Child, Limit, LocalBoxChild, OnCancel};
+use gather::{BoxChild, CancelExt, Child, Limit, LocalBoxChild, OnCancel, Outcome, gather};
 use kit::{Log, panic_of};
 
 #[test]
@@ -58,6 +58,25 @@ fn a_cleanup_is_polled_in_its_order_or_panics() {
     assert_eq!(panic_of(|| _ = child.as_mut().poll_drain(&mut cx)), "no clean-up");
     let message = panic_of(|| _ = child.as_mut().poll_drain(&mut cx));
     assert_eq!(message, "`Cleanup::poll_drain` called before `cancel`, or after its clean-up panicked");
+}
+
+#[test]
+fn each_adapter_maps_its_output_and_its_error_also_a_late_one() {
+    let end = || ready(Err::<u8, u8>(1));
+    let children = [
+        BoxChild::new(end().on_cancel(|_| ()).map_err(u16::from).map_err(u32::from)),
+        BoxChild::new(end().cleanup(|| ready(())).map_err(u32::from)),
+        BoxChild::new(end().shield().map(|ended| ended).map_err(u32::from)),
+        BoxChild::new(BoxChild::new(end()).map_err(u32::from)),
+        BoxChild::new(gather([end()]).nested().map_err(u32::from).map(|ended| ended.map(|[value]| value))),
+    ];
+    let ended = pollster::block_on(gather(Vec::from(children)).settle());
+    assert_eq!(ended, vec![Err(1u32); 5]);
+
+    let gate = kit::Gate::<Result<u8, u8>>::new();
+    let told = gate.clone().wait().on_cancel(|_| gate.open(Err(2))).map_err(u32::from);
+    let report = pollster::block_on(gather((told, ready(Err::<(), u32>(0)))).report());
+    assert_eq!(report.outcomes.0, Outcome::Drained(Some(Err(2u32))));
 }
 
 #[test]

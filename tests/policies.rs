@@ -266,13 +266,45 @@ fn a_report_becomes_a_result() {
     assert_eq!(result!([Ok(1), Err("b"), Err("c")], |gather| gather.settle().report()), failed);
     let cancelled = Err(GatherError::Cancelled);
     assert_eq!(result!([Ok(1), Err("b"), Ok(3)], |gather| gather.report().cancel_on(ready(()))), cancelled);
-    // The losers of a race have no values.
-    assert_eq!(result!([Ok(1), Ok(2), Ok(3)], |gather| gather.report().race()), cancelled);
+    // The losers of a race have no values, and a failure before the winner is not the cause.
+    assert_eq!(result!([Ok(1), Ok(2), Ok(3)], |gather| gather.report().race()), Err(GatherError::Won { index: 0 }));
+    assert_eq!(result!([Err("a"), Ok(2), Ok(3)], |gather| gather.report().any()), Err(GatherError::Won { index: 1 }));
     assert_eq!(pollster::block_on(gather(()).report()).into_result(), Ok(()));
     // The error is that of the cause, whoever wrote it.
     let mut report = pollster::block_on(gather(Vec::from(three([Err("a"), Err("b"), Ok(3)]))).settle().report());
     report.cause = Cause::Failed(1);
     assert_eq!(report.into_result(), failed);
+    // Nobody wrote one like this.
+    let mut report = pollster::block_on(gather([pending::<Result<(), &str>>()]).cancel_on(ready(())).report());
+    report.cause = Cause::Completed;
+    assert_eq!(report.into_result(), Err(GatherError::Cancelled));
+}
+
+#[test]
+fn those_that_failed_are_listed_whatever_their_shape() {
+    let ends = || [ready(Ok(1)), ready(Err("b")), ready(Ok(3)), ready(Err("d"))];
+    let listed = [(1, &"b"), (3, &"d")];
+    let report = pollster::block_on(gather(ends()).settle().report());
+    assert_eq!(report.failed().collect::<Vec<_>>(), listed);
+    let report = pollster::block_on(gather(Vec::from(ends())).settle().report());
+    assert_eq!(report.failed().collect::<Vec<_>>(), listed);
+    let errors = report.into_iter().map(Outcome::err).collect::<Vec<_>>();
+    assert_eq!(errors, [None, Some("b"), None, Some("d")]);
+
+    // Of different values in a tuple.
+    let [first, second, ..] = ends();
+    let report =
+        pollster::block_on(gather((first, second, ready(Ok("c")), ready(Err::<(), _>("d")))).settle().report());
+    assert_eq!(report.failed().collect::<Vec<_>>(), listed);
+    assert_eq!(pollster::block_on(gather(()).report()).failed().count(), 0);
+    assert_eq!(pollster::block_on(gather(Vec::<std::future::Ready<Output>>::new()).report()).failed().count(), 0);
+
+    // A late error, and one that was cut off, are no failures.
+    let told = || pending::<Result<(), &str>>().on_cancel(|_| ()).map(|_| Err::<(), _>("late"));
+    let report = pollster::block_on(gather((told(), ready(Err::<(), _>("b")))).grace(|| ready(())).report());
+    assert_eq!(report.failed().collect::<Vec<_>>(), [(1, &"b")]);
+    let late = Outcome::<(), _>::Drained(Some(Err("late")));
+    assert_eq!((late.err(), late.error()), (None, None));
 }
 
 #[test]
@@ -294,7 +326,10 @@ fn outcomes_and_errors_say_what_they_are() {
     let failed = GatherError::Failed { index: 2, source: std::io::Error::other("broken pipe") };
     assert_eq!(failed.to_string(), "child 2 failed");
     assert_eq!(std::error::Error::source(&failed).unwrap().to_string(), "broken pipe");
-    assert_eq!(GatherError::<std::io::Error>::Cancelled.to_string(), "cancelled");
+    assert_eq!(failed.error().unwrap().to_string(), "broken pipe");
+    let others = [GatherError::<std::io::Error>::Cancelled, GatherError::Won { index: 1 }];
+    assert_eq!(others.each_ref().map(GatherError::to_string), ["cancelled", "child 1 won"]);
+    assert!(others.iter().all(|other| other.error().is_none() && std::error::Error::source(other).is_none()));
 }
 
 #[test]

@@ -1065,8 +1065,10 @@ fn errors_name_the_count_and_their_source() {
     let reached = RestartError::LimitReached { restarts: 3, source: io() };
     assert_eq!(reached.to_string(), "limit reached after 3 restarts");
     assert_eq!(std::error::Error::source(&reached).unwrap().to_string(), "broken pipe");
+    assert_eq!(reached.error().to_string(), "broken pipe");
     let refused = RestartError::NotRetried { restarts: 0, source: io() };
     assert_eq!(refused.to_string(), "not retried, after 0 restarts");
+    assert_eq!(refused.error().to_string(), "broken pipe");
     assert_eq!(Cancelled.to_string(), "cancelled");
 }
 

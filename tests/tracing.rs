@@ -200,6 +200,14 @@ fn one_that_is_dropped_while_pending_says_so() {
         drop(all);
         lines.expect(&["DEBUG gather{children=1}: dropped before its end", "close gather{children=1}"]);
 
+        // Who drops it in its drain cuts clean-ups off.
+        let told = pending::<Output>().on_cancel(|_| ());
+        let mut all = Box::pin(gather((told, ready(Err::<(), _>("failed")))));
+        assert!(world.poll(all.as_mut()).is_pending());
+        lines.0.lock().unwrap().clear();
+        drop(all);
+        lines.expect(&["WARN gather{children=2}: dropped before the end of its drain", "close gather{children=2}"]);
+
         // One that was never polled has nothing to say.
         drop(gather([pending::<Output>()]));
         lines.expect(&[]);

@@ -1,0 +1,8 @@
+//! A group returned by the factory of a restart, which wants children.
+
+use gather::{Limit, gather, restart};
+use std::future::ready;
+
+fn main() {
+    let _ = restart(Limit::unlimited(), || gather([ready(Ok::<u8, ()>(1))]));
+}
