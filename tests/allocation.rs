@@ -11,13 +11,14 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use gather::{CancelExt, Limit, gather, restart};
+use gather::{CancelExt, Limit, LocalBoxChild, gather, restart};
 
 thread_local! {
     static COUNTED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    static FREED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts the allocations of this thread, and their bytes.
+/// Counts the allocations of this thread, and their bytes, and how many were freed.
 struct Counting;
 
 // SAFETY: passes everything on to the system's allocator.
@@ -33,6 +34,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        let _ = FREED.try_with(|freed| freed.set(freed.get() + 1));
         // SAFETY: by the caller.
         unsafe { System.dealloc(memory, layout) }
     }
@@ -147,6 +149,32 @@ fn a_vec_takes_two_allocations_for_any_number_of_children() {
             let groups = count.div_ceil(64) as usize;
             let summary = if groups < 64 { 0 } else { 8 * groups.div_ceil(64) };
             assert!(overhead <= 112 + 64 * groups + summary, "{count} children: {overhead} bytes");
+        }
+    }
+}
+
+#[test]
+fn all_that_was_allocated_is_freed_whenever_it_is_dropped() {
+    let child = |index: u64| yields(if index == 70 { Err(()) } else { Ok(index) }).on_cancel(|_| ());
+    for polls in 0..5 {
+        for lasting in [false, true] {
+            FREED.set(0);
+            let ((allocations, _), ()) = allocated(|| {
+                // With one that does not end, it is still in its drain at the last poll.
+                let endless = pending::<Result<u64, ()>>().on_cancel(|_| ());
+                let mut children: Vec<_> = (0..100).map(|index| LocalBoxChild::new(child(index))).collect();
+                if lasting {
+                    children.push(LocalBoxChild::new(endless));
+                }
+                let mut all = Box::pin(gather(children));
+                let mut cx = Context::from_waker(Waker::noop());
+                for _ in 0..polls {
+                    if all.as_mut().poll(&mut cx).is_ready() {
+                        break;
+                    }
+                }
+            });
+            assert_eq!(FREED.get(), allocations, "{polls} polls, lasting: {lasting}");
         }
     }
 }

@@ -11,7 +11,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use gather::{CancelExt, Cancelled, Child, Failure, Limit, LocalBoxChild, RestartError, gather, restart};
+use gather::{
+    CancelExt, Cancelled, Cause, Child, Failure, GatherError, Limit, LocalBoxChild, Outcome, RestartError, gather,
+    restart,
+};
 use kit::{Any, CONTAINERS, Container, Gate, Output, Probe, World, boxed, hold_in, holding};
 
 fn told<'a>(world: &'a World, name: &'static str, gate: &Gate<Output>) -> impl Child<Output = Output> + use<'a> {
@@ -51,6 +54,17 @@ fn one_that_was_never_polled_tells_its_children_too() {
     let mut outer = pin!(gather((ready(Err::<(), _>("failed")), inner.nested())));
     assert_eq!(world.poll(outer.as_mut()), Poll::Ready(Err("failed")));
     world.log.expect("tell a, end a, drop a");
+}
+
+#[test]
+fn one_of_nobody_that_was_never_polled_has_nobody_to_tell() {
+    let none = || Vec::<std::future::Ready<Output>>::new();
+    let reporting = gather(none()).nested().report().map(|report| report.into_result());
+    let outer = gather((ready(Err::<(), _>("failed")), gather(none()).nested(), reporting));
+    let report = pollster::block_on(outer.report());
+    assert_eq!(report.cause, Cause::Failed(0));
+    assert_eq!(report.outcomes.1, Outcome::Drained(None));
+    assert_eq!(report.outcomes.2, Outcome::Drained(Some(Err(GatherError::Cancelled))));
 }
 
 #[test]

@@ -130,6 +130,36 @@ fn a_child_polled_in_the_pass_in_which_it_was_woken_wakes_nobody() {
 }
 
 #[test]
+fn children_that_wake_the_next_one_are_all_polled_in_one_poll() {
+    for size in SIZES {
+        let _at = At(format!("{size} children"));
+        let world = World::new();
+        let wakers: Arc<Mutex<Vec<Option<Waker>>>> = Arc::new(Mutex::new(vec![None; size]));
+        let polls = Arc::new(Mutex::new(vec![]));
+        let child = |index: usize| {
+            let (wakers, polls) = (wakers.clone(), polls.clone());
+            poll_fn(move |cx: &mut Context<'_>| {
+                polls.lock().unwrap().push(index);
+                let mut wakers = wakers.lock().unwrap();
+                wakers[index] = Some(cx.waker().clone());
+                if let Some(Some(next)) = wakers.get(index + 1) {
+                    next.wake_by_ref();
+                }
+                Poll::<Output>::Pending
+            })
+        };
+        let mut gather = Box::pin(gather((0..size).map(child).collect::<Vec<_>>()));
+        assert!(world.poll(gather.as_mut()).is_pending());
+        polls.lock().unwrap().clear();
+        wakers.lock().unwrap()[0].as_ref().unwrap().wake_by_ref();
+        assert_eq!(world.wakes.take(), 1);
+        assert!(world.poll(gather.as_mut()).is_pending());
+        assert_eq!(*polls.lock().unwrap(), (0..size).collect::<Vec<_>>());
+        assert_eq!(world.wakes.take(), 0);
+    }
+}
+
+#[test]
 fn a_child_that_wakes_itself_and_ends_wakes_nobody() {
     for size in SIZES {
         let _at = At(format!("{size} children"));
@@ -219,6 +249,22 @@ mod by_hand {
     pub fn alive() -> isize {
         ALIVE.get()
     }
+}
+
+#[test]
+fn a_parent_that_polls_for_another_reason_is_not_cloned_again() {
+    let children = Children::new(3);
+    let mut gather = Box::pin(gather(children.make()));
+    let waker = by_hand::waker();
+    let mut cx = Context::from_waker(&waker);
+    assert!(gather.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(by_hand::alive(), 2);
+    by_hand::on_clone(|| panic!("cloned again"));
+    for _ in 0..3 {
+        assert!(gather.as_mut().poll(&mut cx).is_pending());
+    }
+    drop(gather);
+    assert_eq!(by_hand::alive(), 1);
 }
 
 #[test]
