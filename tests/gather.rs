@@ -52,6 +52,61 @@ fn a_gather_that_was_never_polled_drops_its_children_unpolled() {
 }
 
 #[test]
+fn one_that_is_ready_and_kept_holds_nothing() {
+    enum End {
+        Calm,
+        Failed,
+        DrainedInTime,
+        OutlivesGrace,
+        Cancelled,
+    }
+    for (number, end) in
+        [End::Calm, End::Failed, End::DrainedInTime, End::OutlivesGrace, End::Cancelled].into_iter().enumerate()
+    {
+        let _at = At(format!("end {number}"));
+        let world = World::new();
+        let held = Rc::new(());
+        // Ready once its gate is open, and holds what it is given until it is dropped.
+        let holding = |gate: &Gate<Output>| {
+            let (held, mut wait) = (held.clone(), Box::pin(gate.clone().wait()));
+            poll_fn(move |cx| {
+                let _ = &held;
+                wait.as_mut().poll(cx)
+            })
+        };
+        let gates: [Gate<Output>; 4] = Default::default();
+        let [child, told, signal, grace] = &gates;
+        let (hook, make) = (held.clone(), held.clone());
+        let all = gather((holding(child), holding(told).on_cancel(move |_| drop(hook))));
+        let mut all = pin!(all.cancel_on(holding(signal)).grace(|| {
+            drop(make);
+            holding(grace)
+        }));
+        assert!(world.poll(all.as_mut()).is_pending());
+        match end {
+            End::Calm | End::Failed => told.open(Ok(2)),
+            _ => {}
+        }
+        match end {
+            End::Calm => child.open(Ok(1)),
+            End::Cancelled => signal.open(Ok(0)),
+            _ => child.open(Err("failed")),
+        }
+        if matches!(end, End::DrainedInTime | End::OutlivesGrace | End::Cancelled) {
+            assert!(world.poll(all.as_mut()).is_pending());
+            if matches!(end, End::OutlivesGrace) { grace.open(Ok(0)) } else { told.open(Ok(2)) }
+        }
+        let output = match end {
+            End::Calm => Ok(Ok((1, 2))),
+            End::Cancelled => Err(Cancelled),
+            _ => Ok(Err("failed")),
+        };
+        assert_eq!(world.poll(all.as_mut()), Poll::Ready(output));
+        assert_eq!(Rc::strong_count(&held), 1);
+    }
+}
+
+#[test]
 fn a_vec_polls_the_woken_children_in_index_order_and_a_tuple_each_pending_one() {
     for container in CONTAINERS {
         let _at = At(format!("{container:?}"));
