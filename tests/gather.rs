@@ -693,10 +693,15 @@ impl<T> Pipe for T {}
 #[test]
 #[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn settings_after_the_first_poll_are_refused() {
-    let mut all = gather(vec![pending::<Output>()]);
-    assert!(Pin::new(&mut all).poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    let message = panic_of(|| drop(all.cancel_on(pending::<()>())));
-    assert_eq!(message, "`Gather::cancel_on` must be called before the first poll");
+    macro_rules! refuses {
+        ($($setting:ident($($argument:expr)?))*) => {$(
+            let mut all = gather(vec![pending::<Output>()]);
+            assert!(Pin::new(&mut all).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            let message = panic_of(|| drop(all.$setting($($argument)?)));
+            assert_eq!(message, concat!("`Gather::", stringify!($setting), "` must be called before the first poll"));
+        )*};
+    }
+    refuses! { cancel_on(pending::<()>()) grace(pending::<()>) concurrency(1) settle() any() race() report() }
 }
 
 #[test]

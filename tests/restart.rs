@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_core::FusedFuture;
 use gather::{CancelExt, Cancelled, Limit, LocalBoxChild, RestartError, gather, restart};
-use kit::{CONTAINERS, Container, Gate, Log, Output, Probe, World, boxed, hold_in, holding};
+use kit::{CONTAINERS, Container, Gate, Log, Output, Probe, World, boxed, hold_in, holding, panic_of};
 
 /// The gates of each generation's two children, made by the factory.
 #[derive(Clone, Default)]
@@ -1057,6 +1057,22 @@ fn a_restart_within_a_restart_starts_its_count_anew() {
     let error = pollster::block_on(outer).unwrap_err();
     assert_eq!(error.into_source(), RestartError::LimitReached { restarts: 1, source: "failed" });
     assert_eq!(inner_made.get(), 6);
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
+fn settings_after_the_first_poll_are_refused() {
+    macro_rules! refuses {
+        ($($setting:ident($argument:expr))*) => {$(
+            let mut group = restart(Limit::unlimited(), || [pending::<Output>()]);
+            assert!(Pin::new(&mut group).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            let message = panic_of(|| drop(group.$setting($argument)));
+            assert_eq!(message, concat!("`Restart::", stringify!($setting), "` must be called before the first poll"));
+        )*};
+    }
+    refuses! {
+        when(|_| true) observe(|_| ()) backoff(|_| pending::<()>()) cancel_on(pending::<()>()) grace(pending::<()>)
+    }
 }
 
 #[test]
