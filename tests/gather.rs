@@ -714,15 +714,25 @@ fn a_concurrency_of_zero_is_refused_at_the_call() {
 #[test]
 fn debug_says_phase_cause_and_who_is_left() {
     let world = World::new();
-    let (deaf, gate) = (pending::<Output>().on_cancel(|_| ()), Gate::<Output>::new());
-    let mut all = pin!(gather((ready(Ok::<_, &str>(1)), deaf, gate.clone().wait())));
-    assert_eq!(format!("{all:?}"), "Gather { phase: Unpolled, children: [unstarted, unstarted, unstarted], .. }");
-    assert!(world.poll(all.as_mut()).is_pending());
-    assert_eq!(format!("{all:?}"), "Gather { phase: Running, children: [ended, pending, pending], .. }");
-    gate.open(Err("failed"));
-    assert!(world.poll(all.as_mut()).is_pending());
-    let draining = "Gather { phase: Draining, cause: Failed(2), children: [ended, draining, ended], .. }";
-    assert_eq!(format!("{all:?}"), draining);
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        let (deaf, gate) = (pending::<Output>().on_cancel(|_| ()), Gate::<Output>::new());
+        let children =
+            [LocalBoxChild::new(ready(Ok(1))), LocalBoxChild::new(deaf), LocalBoxChild::new(gate.clone().wait())];
+        kit::in_container!(container, children, |gather| {
+            let mut all = pin!(gather);
+            assert_eq!(
+                format!("{all:?}"),
+                "Gather { phase: Unpolled, children: [unstarted, unstarted, unstarted], .. }"
+            );
+            assert!(world.poll(all.as_mut()).is_pending());
+            assert_eq!(format!("{all:?}"), "Gather { phase: Running, children: [ended, pending, pending], .. }");
+            gate.open(Err("failed"));
+            assert!(world.poll(all.as_mut()).is_pending());
+            let draining = "Gather { phase: Draining, cause: Failed(2), children: [ended, draining, ended], .. }";
+            assert_eq!(format!("{all:?}"), draining);
+        });
+    }
 
     let children: Vec<_> = (0..100)
         .map(|index| match index % 10 {

@@ -938,7 +938,7 @@ fn a_panic_anywhere_leaves_the_poll_and_nothing_alive_and_makes_no_other_generat
                 let mut cx = Context::from_waker(Waker::noop());
                 let payload = loop {
                     match catch_unwind(AssertUnwindSafe(|| group.as_mut().poll(&mut cx))) {
-                        Ok(polled) => assert!(polled.is_pending()),
+                        Ok(polled) => assert!(polled.is_pending() && !group.is_terminated()),
                         Err(payload) => break payload,
                     }
                 };
