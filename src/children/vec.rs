@@ -225,8 +225,9 @@ where
 
     fn start(self: Pin<&mut Self>) {
         let this = self.get_mut();
+        // Zero also once it was started: the `Vec` itself knows of none then.
         let count = this.children.len();
-        if this.started.is_some() || count == 0 {
+        if count == 0 {
             return;
         }
         let block = WakerBlock::new(count);
