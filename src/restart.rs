@@ -535,7 +535,7 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     ///     pairs += 1;
     ///     (pending::<Result<(), &str>>(), ready(Err::<(), _>("refused")))
     /// });
-    /// let all = gather((pair.nested().map(|ended| ended.map_err(|given_up| given_up.into_source())), pending()));
+    /// let all = gather((pair.nested().map_err(|given_up| given_up.into_source()), pending()));
     /// let ended: Result<(((), ()), ()), _> = pollster::block_on(all);
     /// assert_eq!(ended, Err("refused"));
     /// assert_eq!(pairs, 4);
