@@ -148,7 +148,8 @@ fn a_vec_takes_two_allocations_for_any_number_of_children() {
         if cfg!(target_pointer_width = "64") {
             let groups = count.div_ceil(64) as usize;
             let summary = if groups < 64 { 0 } else { 8 * groups.div_ceil(64) };
-            assert!(overhead <= 112 + 64 * groups + summary, "{count} children: {overhead} bytes");
+            // 112, but for layouts at random.
+            assert!(overhead <= 120 + 64 * groups + summary, "{count} children: {overhead} bytes");
         }
     }
 }
