@@ -67,5 +67,16 @@ boxed! {
 
 boxed! {
     /// As [`BoxChild`], for children that need not be `Send`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{LocalBoxChild, gather};
+    /// use std::rc::Rc;
+    ///
+    /// let shared = Rc::new(1);
+    /// let children = vec![LocalBoxChild::new(async { Ok::<_, ()>(*shared) }), LocalBoxChild::new(async { Ok(2) })];
+    /// assert_eq!(pollster::block_on(gather(children)), Ok(vec![1, 2]));
+    /// ```
     LocalBoxChild,
 }

@@ -9,6 +9,17 @@ use pin_project::pin_project;
 use crate::child::{Child, OnCancel};
 
 /// The gather was cancelled from outside: the signal of `cancel_on` came before its end.
+///
+/// # Examples
+///
+/// ```
+/// use gather::{Cancelled, gather};
+/// use std::future::{pending, ready};
+///
+/// let endless = gather([pending::<Result<(), &str>>()]).cancel_on(ready(()));
+/// let cancelled: Cancelled = pollster::block_on(endless).unwrap_err();
+/// assert_eq!(cancelled.to_string(), "cancelled");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("cancelled")]
 pub struct Cancelled;
@@ -142,6 +153,17 @@ impl<F: Future> CancelExt for F {}
 // be `Send` ("implementation of `FnOnce` is not general enough", rust-lang/rust#102211).
 
 /// Child of [`CancelExt::on_cancel`]. Its hook is dropped with it, or once it was called.
+///
+/// # Examples
+///
+/// ```
+/// use gather::{CancelExt, WithHook, gather};
+/// use std::future::{Ready, ready};
+/// use std::pin::Pin;
+///
+/// let child: WithHook<Ready<Result<u8, ()>>, fn(Pin<&mut Ready<Result<u8, ()>>>)> = ready(Ok(1)).on_cancel(|_| ());
+/// assert_eq!(pollster::block_on(gather([child])), Ok([1]));
+/// ```
 #[pin_project]
 #[must_use = "a child does nothing unless it is gathered"]
 pub struct WithHook<F, H> {
@@ -167,7 +189,18 @@ impl<F: Future, H> Child for WithHook<F, H> {
     }
 }
 
-/// Child of [`CancelExt::cleanup`].
+/// Child of [`CancelExt::cleanup`]. Its closure is dropped with it, or once it was called.
+///
+/// # Examples
+///
+/// ```
+/// use gather::{CancelExt, Cleanup, gather};
+/// use std::future::{Ready, ready};
+///
+/// // The third parameter is the clean-up's future.
+/// let child: Cleanup<Ready<Result<u8, ()>>, fn() -> Ready<()>, Ready<()>> = ready(Ok(1)).cleanup(|| ready(()));
+/// assert_eq!(pollster::block_on(gather([child])), Ok([1]));
+/// ```
 #[pin_project]
 #[must_use = "a child does nothing unless it is gathered"]
 pub struct Cleanup<F, M, C> {
@@ -225,6 +258,16 @@ impl<F: Future, M, C: Future> Child for Cleanup<F, M, C> {
 }
 
 /// Child of [`CancelExt::shield`].
+///
+/// # Examples
+///
+/// ```
+/// use gather::{CancelExt, Shield, gather};
+/// use std::future::{Ready, ready};
+///
+/// let child: Shield<Ready<Result<u8, ()>>> = ready(Ok(1)).shield();
+/// assert_eq!(pollster::block_on(gather([child])), Ok([1]));
+/// ```
 #[pin_project]
 #[must_use = "a child does nothing unless it is gathered"]
 pub struct Shield<F> {
@@ -311,6 +354,10 @@ macro_rules! impl_map {
             Self: Child,
         {
             /// Passes its output through `map`, also one that comes during the drain.
+            ///
+            /// # Examples
+            ///
+            /// See [`Map`](crate::Map).
             pub fn map<Op, Mapped>(self, map: Op) -> $crate::Map<Self, Op, Mapped>
             where
                 Op: FnOnce(<Self as Child>::Output) -> Mapped,
@@ -319,6 +366,10 @@ macro_rules! impl_map {
             }
 
             /// Passes its error through `map`, as [`Result::map_err`] does; also one that comes during the drain.
+            ///
+            /// # Examples
+            ///
+            /// See [`Map`](crate::Map).
             pub fn map_err<Value, Error, Op, Mapped>(
                 self,
                 map: Op,

@@ -34,6 +34,20 @@ use crate::policy::Judge;
 /// of the others. A wake of a `Vec`'s child takes constant time, without a lock, from any thread. The first of a
 /// `Vec`'s two allocations holds the outputs, and is the one that is returned where their size allows; the second lives
 /// as long as the longest-lived waker of a child: on 64 bits 112 bytes, and 64 for every 64 children.
+///
+/// # Examples
+///
+/// ```
+/// use gather::gather;
+/// use std::future::ready;
+/// # pollster::block_on(async {
+///
+/// assert_eq!(gather((ready(Ok::<_, ()>(1)), ready(Ok("one")))).await, Ok((1, "one")));
+/// assert_eq!(gather([1, 2].map(|n| ready(Ok::<_, ()>(n)))).await, Ok([1, 2]));
+/// let many: Vec<_> = (0..1000).map(|n| ready(Ok::<_, ()>(n))).collect();
+/// assert_eq!(gather(many).await, Ok((0..1000).collect::<Vec<_>>()));
+/// # });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be gathered",
     label = "not a tuple of up to 16 children, an array, a `Vec` or a boxed slice of them",

@@ -26,7 +26,19 @@ pub trait Handshake {
     fn cancel(self: Pin<&mut Self>);
 }
 
-/// Child of [`Gather::nested`] and [`Restart::nested`](crate::Restart::nested).
+/// Child of [`Gather::nested`] and [`Restart::nested`](crate::Restart::nested). It takes the settings that were not made
+/// before.
+///
+/// # Examples
+///
+/// ```
+/// use gather::gather;
+/// use std::future::{pending, ready};
+///
+/// let inner = gather([pending::<Result<(), &str>>()]).nested().cancel_on(ready(()));
+/// let outer = gather((inner.map(|ended| Ok::<_, ()>(ended.is_err())), ready(Ok(2))));
+/// assert_eq!(pollster::block_on(outer), Ok((true, 2)));
+/// ```
 #[pin_project]
 #[must_use = "a child does nothing unless it is gathered"]
 pub struct Nested<G> {

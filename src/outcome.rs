@@ -320,6 +320,15 @@ pub enum GatherError<E> {
 
 impl<E> GatherError<E> {
     /// The error of the child, if one failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::GatherError;
+    ///
+    /// assert_eq!(GatherError::Failed { index: 1, source: "refused" }.error(), Some(&"refused"));
+    /// assert_eq!(GatherError::<&str>::Cancelled.error(), None);
+    /// ```
     pub fn error(&self) -> Option<&E> {
         match self {
             GatherError::Failed { source, .. } => Some(source),
@@ -331,6 +340,20 @@ impl<E> GatherError<E> {
 /// The outcomes of all children: a tuple, an array or a `Vec` of [`Outcome`]s, with one type of error. Sealed.
 ///
 /// Of a tuple whose errors are of different types it is not: look at each outcome there, or make them one by `map_err`.
+///
+/// # Examples
+///
+/// ```
+/// use gather::{Outcomes, Report, gather};
+/// use std::future::ready;
+///
+/// fn count_failed<O: Outcomes>(report: &Report<O>) -> usize {
+///     report.failed().count()
+/// }
+///
+/// let pair = gather((ready(Ok::<_, &str>(1)), ready(Err::<(), _>("refused")))).settle().report();
+/// assert_eq!(count_failed(&pollster::block_on(pair)), 1);
+/// ```
 pub trait Outcomes: Sized + sealed::Sealed {
     /// The values in the same shape.
     type Values;

@@ -203,6 +203,17 @@ pub enum RestartError<E> {
 
 impl<E> RestartError<E> {
     /// The error of the child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Limit, restart};
+    /// use std::future::ready;
+    ///
+    /// let given_up = pollster::block_on(restart(Limit::restarts(1), || [ready(Err::<(), _>("refused"))])).unwrap_err();
+    /// assert_eq!(given_up.error(), &"refused");
+    /// assert_eq!(given_up.into_source(), "refused");
+    /// ```
     pub fn error(&self) -> &E {
         match self {
             RestartError::LimitReached { source, .. } | RestartError::NotRetried { source, .. } => source,
