@@ -17,6 +17,9 @@ use core::task::{Context, Poll};
 /// *Cancellation.* Whatever the child owes the world when it goes without an answer (the gather was dropped, the grace
 /// is over, a sibling panicked) it must do in its destructor: it is not told then.
 ///
+/// *Its output* has no adapters: it is made what the siblings need within [`poll_child`](Self::poll_child), or, with an
+/// allocator, by `BoxChild::new(child).map(…)`.
+///
 /// # Examples
 ///
 /// ```
