@@ -275,6 +275,7 @@ pub fn run(course: &Course, faults: &[Fault], notes_phase: bool) -> Run {
     let world = World::renew(course.count(), faults);
     world.notes_phase.set(notes_phase);
     world.restart_when.set(course.next != Next::Refused);
+    world.has_own_wakers.set(course.container.has_own_wakers());
     for number in [0, 1] {
         parent::make_own(number);
     }

@@ -257,6 +257,8 @@ pub struct World {
     pub faults: RefCell<Vec<Fault>>,
     pub notes_phase: Cell<bool>,
     pub restart_when: Cell<bool>,
+    /// Whether children are polled with wakers of their own.
+    pub has_own_wakers: Cell<bool>,
 
     // What happened.
     pub visits: RefCell<Vec<Visit>>,
@@ -319,6 +321,7 @@ impl World {
             count: Cell::new(count),
             faults: RefCell::new(faults.to_vec()),
             restart_when: Cell::new(true),
+            has_own_wakers: Cell::new(false),
             ..World::default()
         };
         world.gates.borrow_mut().resize_with(4 * count + 3, Gate::default);
@@ -700,8 +703,9 @@ impl World {
         self.note_phase();
         if self.attempt(|| self.wake(who)).is_none() {
             let again = if self.has_waker(who) { self.attempt(|| self.wake(who)) } else { None };
-            if again.is_none() {
-                // Nobody is left to wake it: polled for another reason.
+            // Nobody is left to wake it: polled for another reason. Where the children have the parent's own waker, it may
+            // have been another child's that was used up.
+            if again.is_none() || !self.has_own_wakers.get() {
                 self.is_woken.set(true);
             }
         }
