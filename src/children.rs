@@ -44,8 +44,10 @@ use crate::policy::Judge;
 ///
 /// assert_eq!(gather((ready(Ok::<_, ()>(1)), ready(Ok("one")))).await, Ok((1, "one")));
 /// assert_eq!(gather([1, 2].map(|n| ready(Ok::<_, ()>(n)))).await, Ok([1, 2]));
+/// # #[cfg(feature = "alloc")] {
 /// let many: Vec<_> = (0..1000).map(|n| ready(Ok::<_, ()>(n))).collect();
 /// assert_eq!(gather(many).await, Ok((0..1000).collect::<Vec<_>>()));
+/// # }
 /// # });
 /// ```
 #[diagnostic::on_unimplemented(

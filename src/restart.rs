@@ -362,7 +362,7 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     /// #     time.set(time.get() + run);
     /// #     ready(Err("broken"))
     /// # };
-    /// let limit = Limit::within(9, Duration::from_secs(600), now); // `now` and `sleep` are the runtime's
+    /// let limit = Limit::within_const::<9, _>(Duration::from_secs(600), now); // `now` and `sleep` are the runtime's
     /// let group = restart(limit, || [broken()])
     ///     .backoff(|failure| sleep(Duration::from_secs(60.min(1 << failure.recent.min(6)))));
     /// # assert!(pollster::block_on(group).is_ok());
