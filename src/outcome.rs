@@ -2,6 +2,7 @@
 
 use core::convert::Infallible;
 use core::fmt;
+use core::iter;
 
 use crate::children::for_each_arity;
 
@@ -261,7 +262,7 @@ impl<O: Outcomes> Report<O> {
     /// assert_eq!(report.failed().collect::<Vec<_>>(), [(1, &"refused")]);
     /// ```
     pub fn failed(&self) -> impl Iterator<Item = (usize, &O::Error)> {
-        (0..self.outcomes.count()).filter_map(|index| Some((index, self.outcomes.error_at(index)?)))
+        self.outcomes.errors().enumerate().filter_map(|(index, error)| Some((index, error?)))
     }
 }
 
@@ -363,11 +364,9 @@ pub trait Outcomes: Sized + sealed::Sealed {
     /// The values, if all are done; tells `failure` of every outcome in index order.
     #[doc(hidden)]
     fn into_values(self, failure: &mut FirstFailure<Self::Error>) -> Option<Self::Values>;
+    /// The error of each outcome, in index order, if it failed.
     #[doc(hidden)]
-    fn count(&self) -> usize;
-    /// The error of the outcome of this index, which is below the count, if it failed.
-    #[doc(hidden)]
-    fn error_at(&self, index: usize) -> Option<&Self::Error>;
+    fn errors(&self) -> impl Iterator<Item = Option<&Self::Error>>;
 }
 
 mod sealed {
@@ -407,12 +406,8 @@ macro_rules! tuple_outcomes {
                 Some(($($child?,)*))
             }
 
-            fn count(&self) -> usize {
-                [$($index),*].len()
-            }
-
-            fn error_at(&self, index: usize) -> Option<&Error> {
-                [$(self.$index.error()),*][index]
+            fn errors(&self) -> impl Iterator<Item = Option<&Error>> {
+                [$(self.$index.error()),*].into_iter()
             }
         }
     )*};
@@ -431,12 +426,8 @@ impl Outcomes for () {
         Some(())
     }
 
-    fn count(&self) -> usize {
-        0
-    }
-
-    fn error_at(&self, _: usize) -> Option<&Infallible> {
-        None
+    fn errors(&self) -> impl Iterator<Item = Option<&Infallible>> {
+        iter::empty()
     }
 }
 
@@ -456,12 +447,8 @@ impl<T, E, const N: usize> Outcomes for [Outcome<T, E>; N] {
         values.iter().all(Option::is_some).then(|| values.map(|value| value.expect("all are there")))
     }
 
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn error_at(&self, index: usize) -> Option<&E> {
-        self[index].error()
+    fn errors(&self) -> impl Iterator<Item = Option<&E>> {
+        self.iter().map(Outcome::error)
     }
 }
 
@@ -481,12 +468,8 @@ impl<T, E> Outcomes for alloc::vec::Vec<Outcome<T, E>> {
         (values.len() == count).then_some(values)
     }
 
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn error_at(&self, index: usize) -> Option<&E> {
-        self[index].error()
+    fn errors(&self) -> impl Iterator<Item = Option<&E>> {
+        self.iter().map(Outcome::error)
     }
 }
 
