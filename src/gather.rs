@@ -453,8 +453,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     ///
     /// Cancelled by its parent it ends without a result; with [`cancel_on`](Gather::cancel_on) it ends with
     /// `Err(Cancelled)`, with [`report`](Gather::report) with its report. A cause that was set before stands, so a
-    /// gather that has failed and is draining ends with its error. The other settings may be made before or after; of
-    /// the adapters it takes `map` alone, as it is no future.
+    /// gather that has failed and is draining ends with its error. The other settings may be made before or after. It
+    /// is no future, so it takes no adapter; it has their `map` and `map_err`.
     ///
     /// # Examples
     ///

@@ -26,8 +26,8 @@ pub trait Handshake {
     fn cancel(self: Pin<&mut Self>);
 }
 
-/// Child of [`Gather::nested`] and [`Restart::nested`](crate::Restart::nested). It takes the settings that were not made
-/// before.
+/// Child of [`Gather::nested`] and [`Restart::nested`](crate::Restart::nested). It takes the settings that were not
+/// made before.
 ///
 /// # Examples
 ///
