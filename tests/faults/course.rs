@@ -283,7 +283,7 @@ pub fn run(course: &Course, faults: &[Fault], notes_phase: bool) -> Run {
     let walk = Walk { course, world: world.clone() };
     walk.course();
     walk.end_all();
-    world.leave(!course.container.has_own_wakers());
+    world.leave();
     let blames = world.blames.take();
     if !blames.is_empty() {
         // What is left of it is not touched again.

@@ -321,7 +321,6 @@ impl World {
             count: Cell::new(count),
             faults: RefCell::new(faults.to_vec()),
             restart_when: Cell::new(true),
-            has_own_wakers: Cell::new(false),
             ..World::default()
         };
         world.gates.borrow_mut().resize_with(4 * count + 3, Gate::default);
@@ -725,7 +724,7 @@ impl World {
     }
 
     /// After the end, or when it should have ended: what is left outlives it, and goes.
-    pub fn leave(&self, keeps_parent: bool) {
+    pub fn leave(&self) {
         if self.is_pending() {
             self.blame("it hangs".into());
         }
@@ -738,7 +737,7 @@ impl World {
                 self.attempt(|| drop(waker));
             }
         }
-        if !keeps_parent && self.forgotten.borrow().is_none() {
+        if self.has_own_wakers.get() && self.forgotten.borrow().is_none() {
             self.check_parents(1, "when it had ended");
         }
         let gates = self.gates.borrow().len();
