@@ -46,6 +46,7 @@ static ALLOCATOR: Counting = Counting;
 /// The count and the bytes of what `act` allocates.
 fn allocated<R>(act: impl FnOnce() -> R) -> ((usize, usize), R) {
     COUNTED.set((0, 0));
+    FREED.set(0);
     let result = act();
     (COUNTED.get(), result)
 }
@@ -159,7 +160,6 @@ fn all_that_was_allocated_is_freed_whenever_it_is_dropped() {
     let child = |index: u64| yields(if index == 70 { Err(()) } else { Ok(index) }).on_cancel(|_| ());
     for polls in 0..5 {
         for lasting in [false, true] {
-            FREED.set(0);
             let ((allocations, _), ()) = allocated(|| {
                 // With one that does not end, it is still in its drain at the last poll.
                 let endless = pending::<Result<u64, ()>>().on_cancel(|_| ());

@@ -19,7 +19,8 @@ const SIZES: [usize; 7] = [1, 2, 64, 65, 200, 4032, 4033];
 
 type Output = Result<usize, usize>;
 
-/// Children that keep their waker, and are pending until the gate of their index is opened.
+/// Children that keep their waker, and are pending.
+#[derive(Clone)]
 struct Children {
     wakers: Arc<Mutex<Vec<Option<Waker>>>>,
     polls: Arc<Mutex<Vec<usize>>>,
@@ -31,20 +32,31 @@ impl Children {
     }
 
     fn make(&self) -> Vec<impl Future<Output = Output> + use<>> {
+        self.make_acting(|_, _| ())
+    }
+
+    /// Each does this at the end of its polls, with its index.
+    fn make_acting(&self, act: fn(&Children, usize)) -> Vec<impl Future<Output = Output> + use<>> {
         let count = self.wakers.lock().unwrap().len();
         let child = |index| {
-            let (wakers, polls) = (self.wakers.clone(), self.polls.clone());
+            let children = self.clone();
             poll_fn(move |cx: &mut Context<'_>| {
-                polls.lock().unwrap().push(index);
-                wakers.lock().unwrap()[index] = Some(cx.waker().clone());
+                children.polls.lock().unwrap().push(index);
+                children.wakers.lock().unwrap()[index] = Some(cx.waker().clone());
+                act(&children, index);
                 Poll::Pending
             })
         };
         (0..count).map(child).collect()
     }
 
+    /// Of one that was polled.
     fn waker(&self, index: usize) -> Waker {
-        self.wakers.lock().unwrap()[index].clone().unwrap()
+        self.waker_if_polled(index).unwrap()
+    }
+
+    fn waker_if_polled(&self, index: usize) -> Option<Waker> {
+        self.wakers.lock().unwrap().get(index)?.clone()
     }
 
     fn polled(&self) -> Vec<usize> {
@@ -134,27 +146,18 @@ fn children_that_wake_the_next_one_are_all_polled_in_one_poll() {
     for size in SIZES {
         let _at = At(format!("{size} children"));
         let world = World::new();
-        let wakers: Arc<Mutex<Vec<Option<Waker>>>> = Arc::new(Mutex::new(vec![None; size]));
-        let polls = Arc::new(Mutex::new(vec![]));
-        let child = |index: usize| {
-            let (wakers, polls) = (wakers.clone(), polls.clone());
-            poll_fn(move |cx: &mut Context<'_>| {
-                polls.lock().unwrap().push(index);
-                let mut wakers = wakers.lock().unwrap();
-                wakers[index] = Some(cx.waker().clone());
-                if let Some(Some(next)) = wakers.get(index + 1) {
-                    next.wake_by_ref();
-                }
-                Poll::<Output>::Pending
-            })
-        };
-        let mut gather = Box::pin(gather((0..size).map(child).collect::<Vec<_>>()));
+        let children = Children::new(size);
+        let mut gather = Box::pin(gather(children.make_acting(|children, index| {
+            if let Some(next) = children.waker_if_polled(index + 1) {
+                next.wake();
+            }
+        })));
         assert!(world.poll(gather.as_mut()).is_pending());
-        polls.lock().unwrap().clear();
-        wakers.lock().unwrap()[0].as_ref().unwrap().wake_by_ref();
+        children.polled();
+        children.waker(0).wake();
         assert_eq!(world.wakes.take(), 1);
         assert!(world.poll(gather.as_mut()).is_pending());
-        assert_eq!(*polls.lock().unwrap(), (0..size).collect::<Vec<_>>());
+        assert_eq!(children.polled(), (0..size).collect::<Vec<_>>());
         assert_eq!(world.wakes.take(), 0);
     }
 }
@@ -265,6 +268,8 @@ fn a_parent_that_polls_for_another_reason_is_not_cloned_again() {
     }
     drop(gather);
     assert_eq!(by_hand::alive(), 1);
+    // For the next test on this thread.
+    by_hand::on_clone(|| ());
 }
 
 #[test]
