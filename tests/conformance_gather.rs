@@ -15,7 +15,6 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, Ready, pending, poll_fn, ready};
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +26,9 @@ use futures_util::FutureExt;
 use futures_util::future::{Aborted, abortable};
 use gather::Outcome::{Done, Drained, Dropped, Failed};
 use gather::{CancelExt, Cancelled, Cause, Gather, LocalBoxChild, Outcome, Report, gather};
-use kit::{Any, At, CONTAINERS, Container, Flatten, Gate, Output, Probe, Wakes, World, boxed, future_in, gather_in};
+use kit::{
+    Any, At, CONTAINERS, Container, Flatten, Gate, Output, Probe, Wakes, World, boxed, future_in, gather_in, panic_of,
+};
 
 /// Boxes a future made of a gather of that many children, in a container that is chosen at run time.
 macro_rules! group_in {
@@ -614,8 +615,7 @@ fn ag_19_the_panic_of_an_iterator_is_its_own_and_drops_what_was_collected() {
             true => LocalBoxChild::new(probe.on_cancel(|child| child.log.push("tell"))),
         });
         let children = std::iter::from_fn(|| Some(first.take().expect("no second one")));
-        let payload = catch_unwind(AssertUnwindSafe(|| drop(children.collect::<Gather<_>>()))).unwrap_err();
-        assert_eq!(*payload.downcast::<String>().unwrap(), "no second one");
+        assert_eq!(panic_of(|| drop(children.collect::<Gather<_>>())), "no second one");
         world.log.expect("drop a");
     }
 }

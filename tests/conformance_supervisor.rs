@@ -32,7 +32,6 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::future::{Future, pending, poll_fn, ready};
 use std::iter;
-use std::panic::catch_unwind;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -41,7 +40,7 @@ use std::time::Duration;
 use futures_util::future::{AbortHandle, abortable};
 use gather::Outcome::{self, Drained, Dropped};
 use gather::{CancelExt, Cancelled, Cause, Limit, LocalBoxChild, Report, RestartError, gather, restart};
-use kit::{Any, At, CONTAINERS, Container, Flatten, Gate, Probe, World, boxed, hold_in};
+use kit::{Any, At, CONTAINERS, Container, Flatten, Gate, Probe, World, boxed, hold_in, panic_of};
 
 /// Why a worker has ended, other than by being done.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -518,9 +517,10 @@ fn otp_21_no_limit_must_be_said_and_zero_never_restarts() {
 #[test]
 #[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn otp_22_a_window_of_zero_is_refused_and_one_without_end_is_a_limit_of_its_own() {
-    let refused = catch_unwind(|| drop(Limit::within(1, Duration::ZERO, || Duration::ZERO))).unwrap_err();
-    let message = refused.downcast::<&str>().unwrap();
-    assert_eq!(*message, "a `Limit` within a window of zero would never count two restarts together");
+    assert_eq!(
+        panic_of(|| drop(Limit::within(1, Duration::ZERO, || Duration::ZERO))),
+        "a `Limit` within a window of zero would never count two restarts together"
+    );
     everywhere(|container| {
         let s = Staff::new();
         let mut l = supervise!(s, container, (a), Limit::restarts(2), || [s.told("a")], |l| l);

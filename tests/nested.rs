@@ -6,7 +6,6 @@ mod kit;
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use gather::{
     CancelExt, Cancelled, Cause, Child, Failure, GatherError, Limit, LocalBoxChild, Outcome, RestartError, gather,
     restart,
 };
-use kit::{Any, CONTAINERS, Container, Gate, Output, Probe, World, boxed, hold_in, holding};
+use kit::{Any, CONTAINERS, Container, Gate, Output, Probe, World, boxed, hold_in, holding, panic_of};
 
 fn told<'a>(world: &'a World, name: &'static str, gate: &Gate<Output>) -> impl Child<Output = Output> + use<'a> {
     Probe::new(name, &world.log, gate).on_cancel(|child| world.log.push(format!("tell {}", child.name)))
@@ -364,8 +363,7 @@ fn a_factory_that_panics_within_a_parent_leaves_nothing_alive() {
                     assert!(world.poll(outer.as_mut()).is_pending());
                     log.expect("tell a, drop a");
                 }
-                let payload = catch_unwind(AssertUnwindSafe(|| world.poll(outer.as_mut()))).unwrap_err();
-                assert_eq!(*payload.downcast::<&str>().unwrap(), "factory");
+                assert_eq!(panic_of(|| _ = world.poll(outer.as_mut())), "factory");
                 log.expect("drop first, drop last");
                 assert_eq!((made.get(), outer_made.get()), (generation, 1));
             }

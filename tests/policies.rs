@@ -6,12 +6,11 @@ mod kit;
 
 use std::convert::Infallible;
 use std::future::{Future, pending, ready};
-use std::panic::catch_unwind;
 use std::pin::pin;
 use std::task::Poll;
 
 use gather::{CancelExt, Cancelled, Cause, GatherError, LocalBoxChild, Outcome, Report, gather};
-use kit::{At, CONTAINERS, Gate, Output, Probe, World, future_in, gather_in};
+use kit::{At, CONTAINERS, Gate, Output, Probe, World, future_in, gather_in, panic_of};
 
 /// Three children a, b and c, of which the middle one is told and drained, and their gates.
 fn three(world: &World) -> ([LocalBoxChild<'_, Output>; 3], [Gate<Output>; 3]) {
@@ -158,8 +157,7 @@ fn a_race_of_nobody_is_refused_at_the_call() {
         || drop(gather([(); 0].map(|()| ready(1))).race()),
         || drop(gather(()).race()),
     ] {
-        let message = catch_unwind(race).unwrap_err();
-        assert_eq!(*message.downcast::<&str>().unwrap(), "`Gather::race` of no children has no winner");
+        assert_eq!(panic_of(race), "`Gather::race` of no children has no winner");
     }
 }
 

@@ -6,13 +6,12 @@ mod kit;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use gather::{CancelExt, Cancelled, LocalBoxChild, gather};
-use kit::{At, World};
+use kit::{At, World, panic_of};
 
 const SIZES: [usize; 17] = [0, 1, 2, 30, 31, 63, 64, 65, 127, 128, 129, 4032, 4033, 4095, 4096, 4097, 300_000];
 
@@ -292,8 +291,7 @@ fn a_panic_drops_all_untold() {
             let mut gather = Box::pin(gather(noted(size, &seen, move |index, _: &mut Context<'_>| {
                 if index == panicking { panic!("child") } else { Poll::<Output>::Pending }
             })));
-            let payload = catch_unwind(AssertUnwindSafe(|| world.poll(gather.as_mut()))).unwrap_err();
-            assert_eq!(*payload.downcast::<&str>().unwrap(), "child");
+            assert_eq!(panic_of(|| _ = world.poll(gather.as_mut())), "child");
             assert_eq!(seen.polls.take(), all(panicking + 1));
             assert_eq!(seen.drops.take(), all(size));
         }

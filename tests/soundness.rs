@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use gather::{Child, LocalBoxChild, OnCancel, gather};
-use kit::{At, CONTAINERS, Output, Token, World, gather_in};
+use kit::{At, CONTAINERS, Output, Token, World, gather_in, panic_of};
 use tokio::sync::Notify;
 
 const SIZES: [usize; 6] = [1, 2, 64, 65, 130, 4033];
@@ -254,8 +254,7 @@ fn too_many_children_are_refused() {
 
     for children in [Vec::from([Never; usize::MAX]), Vec::from([Never; isize::MAX as usize])] {
         let mut gather = gather(children).settle();
-        let payload = catch_unwind(AssertUnwindSafe(|| poll(&mut gather))).unwrap_err();
-        assert_eq!(*payload.downcast::<String>().unwrap(), "capacity overflow");
+        assert_eq!(panic_of(|| _ = poll(&mut gather)), "capacity overflow");
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use gather::{CancelExt as _, LocalBoxChild, gather};
-use kit::{At, Log, Wakes, World};
+use kit::{At, Log, Wakes, World, panic_of};
 
 const SIZES: [usize; 7] = [1, 2, 64, 65, 200, 4032, 4033];
 
@@ -281,8 +281,7 @@ fn a_parent_whose_clone_panics_is_not_kept() {
     by_hand::on_clone(|| panic!("clone of the parent"));
     let mut cx = Context::from_waker(&waker);
     assert!(catch_unwind(AssertUnwindSafe(|| gather.as_mut().poll(&mut cx))).is_err());
-    let message = catch_unwind(AssertUnwindSafe(|| gather.as_mut().poll(&mut cx))).unwrap_err();
-    assert_eq!(*message.downcast::<&str>().unwrap(), "`Gather` polled after a panic");
+    assert_eq!(panic_of(|| _ = gather.as_mut().poll(&mut cx)), "`Gather` polled after a panic");
     drop(waker);
     assert_eq!(by_hand::alive(), 0, "though the wakers of its children are");
     children.waker(0).wake();
