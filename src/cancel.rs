@@ -245,7 +245,7 @@ impl<F: Future, M, C: Future> Child for Cleanup<F, M, C> {
 
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
         let mut this = self.project();
-        if let Stage::Cancelled = *this.stage {
+        if let StageProj::Cancelled = this.stage.as_mut().project() {
             if let Some(make) = this.make.take() {
                 this.stage.set(Stage::Cleaning((this.call)(make)));
             }
@@ -286,7 +286,7 @@ impl<F: Future> Child for Shield<F> {
     }
 
     fn cancel(self: Pin<&mut Self>) -> OnCancel {
-        if self.started { OnCancel::Drain } else { OnCancel::Drop }
+        if *self.project().started { OnCancel::Drain } else { OnCancel::Drop }
     }
 }
 

@@ -80,8 +80,8 @@ pub trait Child {
     }
 
     /// Polled in place of [`poll_child`](Self::poll_child) once [`cancel`](Self::cancel) has answered
-    /// [`OnCancel::Drain`]: for the first time in that same poll of the gather, without a wake; after that when it has
-    /// woken its waker. `None`: it has ended without a result. By default it polls [`poll_child`](Self::poll_child) on,
+    /// [`OnCancel::Drain`]: for the first time in that same poll of the gather, without a wake (under
+    /// [`concurrency`](crate::Gather::concurrency), when there is room for it); after that when it has woken its waker. `None`: it has ended without a result. By default it polls [`poll_child`](Self::poll_child) on,
     /// to a late result.
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
         self.poll_child(cx).map(Some)

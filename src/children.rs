@@ -1,5 +1,12 @@
 //! Containers of children. They hold the children and what was kept of them, and hold no logic: the poll loop is in
 //! [`gather`](mod@crate::gather), the steps of one child are in [`Place`].
+//!
+//! A rule for all code that holds a child, or holds what holds one:
+//!
+//! - THROUGH-PIN: once a child was polled, what lies around it is reached through `Pin<&mut Self>` and its projections,
+//!   never through `&self`, nor through the `Deref` of a `Pin`. An `async` block may borrow from itself, and a shared
+//!   reference that covers it claims that nothing in it changes meanwhile (rust-lang/rust#137750). `Debug` and
+//!   `is_terminated`, whose signatures force a shared reference, are called by users alone, never within the crate.
 
 mod array;
 mod inline;
@@ -102,10 +109,10 @@ pub trait Children<P> {
     /// What is made of the output that stopped the gather.
     type Stop;
 
+    /// Whether `Span::Woken` visits the woken children alone. If not, it visits all.
+    const KNOWS_WOKEN: bool;
+
     /// Whether a child is left.
-    ///
-    /// Through `Pin<&mut Self>`, as all that is asked of children in place: a shared reference would cover a child that
-    /// borrows from itself.
     fn is_live(self: Pin<&mut Self>) -> bool;
 
     /// Called before the first visit.
@@ -115,10 +122,8 @@ pub trait Children<P> {
     /// since its turn.
     fn rearm(self: Pin<&mut Self>, waker: &Waker);
 
-    /// Counts every live child as woken.
-    fn wake_all(self: Pin<&mut Self>);
-
-    /// Visits the live children of the span in index order, until the visitor breaks.
+    /// Visits the live children of the span in its order, until the visitor breaks. Under `Woken` and `All` a child that
+    /// is visited no longer counts as woken; one that the visit did not come to still does.
     fn visit<V: Visitor<P>>(self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()>;
 
     /// Drops what was kept, but not the output that stopped the gather.
@@ -134,20 +139,28 @@ pub trait Children<P> {
     fn clear(self: Pin<&mut Self>);
 }
 
-/// Which children a visit is about.
+/// Which children a visit is about, and in which order.
 #[derive(Clone, Copy)]
 pub enum Span {
-    /// The woken ones below this index. Where wakes are not told apart: all below it.
-    WokenBelow(usize),
-    /// All from this index on.
+    /// The woken ones below an index: in index order from `from` on, then those before it.
+    Woken { from: usize, below: usize },
+    /// All of them, woken or not, in index order.
+    All,
+    /// All from this index on, in index order. What is known of their wakes stays.
     From(usize),
 }
 
 impl Span {
-    pub(crate) fn bounds(self) -> Range<usize> {
+    /// The indices, one range after the other.
+    #[inline(always)]
+    pub(crate) fn ranges(self) -> [Range<usize>; 2] {
         match self {
-            Span::WokenBelow(end) => 0..end,
-            Span::From(start) => start..usize::MAX,
+            Span::Woken { from, below } => {
+                let from = from.min(below);
+                [from..below, 0..from]
+            }
+            Span::All => [0..usize::MAX, 0..0],
+            Span::From(start) => [start..usize::MAX, 0..0],
         }
     }
 }
@@ -157,12 +170,12 @@ pub trait Visitor<P> {
     fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()>;
 }
 
-/// What came of polling a running child.
+/// What came of polling a child.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Pending,
     Ended,
-    /// It ended, and with it the gather.
+    /// It ended, and with it the gather. Only of a running child.
     Stopped,
 }
 
@@ -230,8 +243,14 @@ pub trait Place<P>: Sized {
     }
 
     #[inline(always)]
-    fn drain(mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_with(cx, Child::poll_drain).map(|output| self.end(End::Drained(output)))
+    fn drain(mut self, cx: &mut Context<'_>) -> Step {
+        match self.poll_with(cx, Child::poll_drain) {
+            Poll::Pending => Step::Pending,
+            Poll::Ready(output) => {
+                self.end(End::Drained(output));
+                Step::Ended
+            }
+        }
     }
 
     /// An end after the cause.

@@ -8,7 +8,9 @@ pub trait Concurrency {
     /// Children below this index have started.
     fn started(&self) -> usize;
     fn has_room(&self) -> bool;
-    fn start(&mut self);
+    /// Starts the child of this index. Those below it have started, or have ended unstarted.
+    fn start(&mut self, index: usize);
+    /// A child that had started has ended.
     fn end(&mut self);
 }
 
@@ -30,7 +32,7 @@ impl Concurrency for Unbounded {
     }
 
     #[inline]
-    fn start(&mut self) {}
+    fn start(&mut self, _: usize) {}
 
     #[inline]
     fn end(&mut self) {}
@@ -65,8 +67,8 @@ impl Concurrency for AtMost {
     }
 
     #[inline]
-    fn start(&mut self) {
-        self.started += 1;
+    fn start(&mut self, index: usize) {
+        self.started = index + 1;
         self.running += 1;
     }
 

@@ -2,9 +2,10 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem;
 use core::ops::ControlFlow;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 use futures_core::FusedFuture;
 use pin_project::pin_project;
@@ -31,8 +32,9 @@ use crate::trace::{Scope, event, span};
 /// borrow.
 ///
 /// *Outcomes.* `Ok` with every child's value, in the children's order and shape; or `Err` with the first error that was
-/// seen. When several children would fail in one poll, that is the error of the lowest index. For `gather(())` the
-/// error is [`Infallible`](core::convert::Infallible).
+/// seen. When several children would fail in one poll, that is the error of the one whose turn comes first (see
+/// *Fairness*): in the first poll, of the lowest index. For `gather(())` the error is
+/// [`Infallible`](core::convert::Infallible).
 ///
 /// Every child returns a `Result`; for others there are [`settle`](Gather::settle) and [`race`](Gather::race). All have
 /// one type of error; `map_err` makes it so, or [`report`](Gather::report) does without. A child that only fails needs
@@ -47,8 +49,15 @@ use crate::trace::{Scope, event, span};
 /// *Panics.* A panic of a child leaves the poll in which it happened, after the other children were dropped, untold, in
 /// index order. Polling again after that, or after completion, panics.
 ///
-/// *Fairness.* In one poll each child is polled at most once, in index order. One that wakes itself is polled in the
-/// next.
+/// *Fairness.* In one poll each child is polled at most once; one that wakes itself is polled again in the next poll. The
+/// first poll goes in index order. Later ones go round: each begins with the child behind the one that the last poll
+/// began with, goes on in index order, and then on from the first child. So a child that uses up what the runtime allows
+/// a task in one poll, such as tokio's budget, does not keep its siblings from their turn; `tokio::try_join!` does the
+/// same. The first poll of a drain is in index order again.
+///
+/// In a `Vec` or a boxed slice a poll is also cut short when 32 children in a row were woken and then pending again,
+/// since the budget may be gone: the gather wakes its task, and the next poll goes on behind them. A poll in which
+/// children are polled for the first time, or for the first time in the drain, is never cut.
 ///
 /// *Complexity.* See [`IntoChildren`] for who is polled and what is allocated.
 ///
@@ -94,7 +103,10 @@ pub fn gather<I: IntoChildren>(children: I) -> Gather<I> {
 /// | one of these and [`cancel_on`](Gather::cancel_on) | `Result<the above, Cancelled>` |
 /// | one of these and [`report`](Gather::report), with or without `cancel_on` | [`Report`](crate::Report) of [`Outcome`](crate::Outcome)s, in the children's shape |
 ///
-/// `{:?}` polls nobody and says the phase, the cause once there is one, and the state of each child.
+/// `Debug` shows the phase, the cause once there is one, and the state of each child. It polls nothing. It and
+/// [`is_terminated`](FusedFuture::is_terminated) take a shared reference to a gather that may be running, as their
+/// signatures force it. Around a child that borrows from itself, as an `async` block may, this is the open question of
+/// rust-lang/rust#137750, and Miri reports it; the crate itself never does so.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct Gather<I: IntoChildren, P = FailFast, G = NoGrace, S = NoSignal, L = Unbounded> {
@@ -131,7 +143,9 @@ enum Phase {
     Unpolled,
     /// There is no cause yet; all live children are pending. Dropping it drops them untold.
     Running,
-    /// The cause is set, and all live children were told. Dropping it drops them.
+    /// The cause is set, and all live children were told; none was polled since. Dropping it drops them.
+    Told,
+    /// As before, but each child was polled since, for which there was room. Dropping it drops them.
     Draining,
     /// It was ready. No child is left.
     Ended,
@@ -139,10 +153,12 @@ enum Phase {
     Panicked,
 }
 
-/// The phase and the [`Cause`], side by side, in as few bytes as the container's index allows.
+/// The phase, where the next pass begins, and the [`Cause`], in as few bytes as the container's index allows.
 #[derive(Clone, Copy)]
 struct Progress<X> {
     phase: Phase,
+    /// The next pass begins at this index, and goes round.
+    next: X,
     /// The cause is set when the drain begins, or when the gather is ready, and not replaced.
     kind: CauseKind,
     /// Of the child that failed or won.
@@ -160,7 +176,7 @@ enum CauseKind {
 impl<X: Index> Progress<X> {
     #[inline]
     fn new(phase: Phase) -> Self {
-        Progress { phase, kind: CauseKind::Completed, index: X::new(0) }
+        Progress { phase, next: X::new(0), kind: CauseKind::Completed, index: X::new(0) }
     }
 
     #[inline]
@@ -171,13 +187,18 @@ impl<X: Index> Progress<X> {
             Cause::Won(index) => (CauseKind::Won, index),
             Cause::Cancelled => (CauseKind::Cancelled, 0),
         };
-        *self = Progress { phase, kind, index: X::new(index) };
+        *self = Progress { phase, next: X::new(0), kind, index: X::new(index) };
+    }
+
+    #[inline]
+    fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended | Phase::Panicked)
     }
 
     /// Once there is one.
     #[inline]
     fn cause(&self) -> Option<Cause> {
-        if !matches!(self.phase, Phase::Draining | Phase::Ended) {
+        if !matches!(self.phase, Phase::Told | Phase::Draining | Phase::Ended) {
             return None;
         }
         Some(match self.kind {
@@ -202,10 +223,11 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// Cancels all children when `signal` is ready, whatever it is ready with. The output becomes
     /// `Result<Output, Cancelled>`.
     ///
-    /// The signal is polled once before any child is; and in every poll after the children, while one is left and none
-    /// has failed. So a signal that is ready at first starts nobody; a child that fires it is itself cancelled in that
-    /// poll; a gather whose last child has just ended is complete, not cancelled; and a failure stands against a signal
-    /// that comes later. The signal is dropped when the cancellation begins.
+    /// The signal is polled before the children in every poll, so that no child can use up the runtime's budget before
+    /// it; and if it is pending then, once more after them. It acts after them, if a child is left and none has failed.
+    /// So a child that fires it is itself cancelled in that poll; a gather whose last child has just ended is complete,
+    /// not cancelled; and a failure stands against a signal that comes in the same poll or later. A signal that is ready
+    /// in the first poll starts no child. The signal is dropped when the cancellation begins.
     ///
     /// # Panics
     ///
@@ -244,9 +266,10 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// Limits the drain: when the future that `make` returns is ready, the children that have not ended are dropped.
     ///
     /// `make` is called when the drain begins, after the children have been told, and only if one of them drains. So a
-    /// timer, which starts when it is made, can be made there. There is one grace for all children. It is polled after
-    /// them, so one that ends in the same poll is not lost. It is dropped before the gather is ready. Without a grace a
-    /// drain takes as long as the slowest child.
+    /// timer, which starts when it is made, can be made there. There is one grace for all children. In every poll it is
+    /// polled before them, so that they cannot use up the runtime's budget before it, and if it is pending then, once
+    /// more after them. It acts after them, so a child that ends in the same poll is not lost. It is dropped before the
+    /// gather is ready. Without a grace a drain takes as long as the slowest child.
     ///
     /// # Panics
     ///
@@ -278,8 +301,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     ///
     /// A freed place is filled in the same poll, after the woken children, also one that is freed by starting. Children
     /// that have not started when the gather is cancelled are cancelled like the others: a plain one is dropped, one
-    /// with an `on_cancel` hook is told and drained, beyond the limit: all such begin their work in that poll, so let
-    /// it look first whether it was told.
+    /// with an `on_cancel` hook is told and drained. The limit holds in the drain too: those that have not started begin
+    /// their work as others end, in index order, so let them look first whether they were told.
     ///
     /// It does not make the futures later: all are there from the beginning, and 0 to `limit` of them are under way.
     ///
@@ -351,7 +374,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// Resolves to the first `Ok`; the other children are cancelled, as the siblings of a failed one are. If none
     /// succeeds, to all errors, in the children's order and shape. All children have the same type of value.
     ///
-    /// When several children succeed in one poll, the lowest index wins. Without a child it resolves to `Err` of no
+    /// When several children succeed in one poll, the one whose turn comes first wins: in the first poll, the lowest
+    /// index. Without a child it resolves to `Err` of no
     /// errors.
     ///
     /// # Panics
@@ -381,7 +405,8 @@ impl<I: IntoChildren, P, G, S, L> Gather<I, P, G, S, L> {
     /// Resolves to the output of the first child to end, of whatever type, the same for all; the other children are
     /// cancelled, as the siblings of a failed one are.
     ///
-    /// When several children end in one poll, the lowest index wins: those behind it are not polled.
+    /// When several children end in one poll, the one whose turn comes first wins, in the first poll the lowest index:
+    /// the others are not polled.
     ///
     /// # Panics
     ///
@@ -494,7 +519,7 @@ where
     #[inline(always)]
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output<I, P, S>>> {
         let mut this = self;
-        if this.as_mut().project().progress.phase != Phase::Draining {
+        if matches!(this.as_mut().project().progress.phase, Phase::Unpolled | Phase::Running) {
             match this.as_mut().run(cx) {
                 None => return Poll::Pending,
                 Some(Cause::Completed) => return Poll::Ready(this.resolve(Cause::Completed)),
@@ -518,20 +543,19 @@ where
                 return Some(Cause::Completed);
             }
             this.children.as_mut().start();
-            if this.signal.as_mut().poll_fired(cx).is_ready() {
+        }
+        // Before the children, so that none of them can use up what the runtime allows before it.
+        let is_fired = this.signal.as_mut().poll_fired(cx).is_ready();
+        if is_first {
+            if is_fired {
                 return Some(Cause::Cancelled);
             }
             this.progress.phase = Phase::Running;
         }
 
-        let mut run = Run { cx, concurrency: this.concurrency, is_first, stopped: None };
-        let started = run.concurrency.started();
-        let span = if is_first { Span::From(0) } else { Span::WokenBelow(started) };
-        let flow = this.children.as_mut().visit(span, &mut run);
-        if L::LIMITED && !is_first && flow.is_continue() {
-            let _ = this.children.as_mut().visit(Span::From(started), &mut run);
-        }
-        if let Some(index) = run.stopped {
+        let turn = Turn { cx, concurrency: this.concurrency, is_first };
+        let end = turn.pass::<P, _, _, false>(this.children.as_mut(), &mut this.progress.next);
+        if let PassEnd::Stopped(index) = end {
             let cause = P::cause(index);
             match cause {
                 Cause::Failed(child) => event!(DEBUG, child = child; "child failed"),
@@ -542,10 +566,10 @@ where
         if !this.children.as_mut().is_live() {
             return Some(Cause::Completed);
         }
-        if this.signal.poll_fired(cx).is_ready() {
+        if is_fired || this.signal.poll_fired(cx).is_ready() {
             return Some(Cause::Cancelled);
         }
-        this.children.rearm(cx.waker());
+        end.wait(this.children, cx.waker());
         None
     }
 
@@ -554,36 +578,40 @@ where
     fn begin_cancel(self: Pin<&mut Self>, cause: Cause) {
         let mut this = self.project();
         event!(DEBUG, cause = %cause; "cancelling");
-        this.progress.set(Phase::Draining, cause);
+        this.progress.set(Phase::Told, cause);
         this.signal.end();
         if !P::KEEPS_ALL {
             this.children.as_mut().discard_kept(cause.index());
         }
         if this.children.as_mut().is_live() {
-            let _ = this.children.as_mut().visit(Span::From(0), &mut Cancel);
+            let _ = this.children.as_mut().visit(Span::From(0), &mut Cancel { concurrency: this.concurrency });
         }
         if this.children.as_mut().is_live() {
-            this.children.as_mut().wake_all();
             this.grace.begin();
             event!(DEBUG, children = count_live(this.children); "draining");
         }
     }
 
-    /// Polls the told children, then their grace. Ready when no child is left.
+    /// Polls the told children, their grace before and after them. Ready when no child is left.
     #[inline(always)]
     fn drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if this.children.as_mut().is_live() {
-            let _ = this.children.as_mut().visit(Span::WokenBelow(usize::MAX), &mut Drain { cx });
+        if !this.children.as_mut().is_live() {
+            return Poll::Ready(());
         }
-        if this.children.as_mut().is_live() {
-            if this.grace.poll_over(cx).is_pending() {
-                this.children.rearm(cx.waker());
-                return Poll::Pending;
-            }
-            event!(WARN, children = count_live(this.children.as_mut()); "grace over");
-            let _ = this.children.as_mut().visit(Span::From(0), &mut Abandon);
+        let is_over = this.grace.as_mut().poll_over(cx).is_ready();
+        let is_first = mem::replace(&mut this.progress.phase, Phase::Draining) == Phase::Told;
+        let turn = Turn { cx, concurrency: this.concurrency, is_first };
+        let end = turn.pass::<P, _, _, true>(this.children.as_mut(), &mut this.progress.next);
+        if !this.children.as_mut().is_live() {
+            return Poll::Ready(());
         }
+        if !is_over && this.grace.poll_over(cx).is_pending() {
+            end.wait(this.children, cx.waker());
+            return Poll::Pending;
+        }
+        event!(WARN, children = count_live(this.children.as_mut()); "grace over");
+        let _ = this.children.as_mut().visit(Span::From(0), &mut Abandon);
         Poll::Ready(())
     }
 
@@ -605,7 +633,7 @@ where
         match self.project().progress.phase {
             Phase::Ended => panic!("`Gather` polled after completion"),
             Phase::Panicked => panic!("`Gather` polled after a panic"),
-            Phase::Unpolled | Phase::Running | Phase::Draining => {}
+            Phase::Unpolled | Phase::Running | Phase::Told | Phase::Draining => {}
         }
     }
 
@@ -614,6 +642,11 @@ where
     pub(crate) fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output<I, P, S>>> {
         self.as_mut().assert_pollable();
         guarded(self, |this| this.step(cx))
+    }
+
+    /// As [`FusedFuture::is_terminated`] (THROUGH-PIN).
+    pub(crate) fn has_ended(self: Pin<&mut Self>) -> bool {
+        self.project().progress.has_ended()
     }
 
     /// The cause, once there is one.
@@ -639,7 +672,7 @@ where
         let mut this = self.project();
         debug_assert!(matches!(this.progress.phase, Phase::Ended));
         this.children.set(children.into_children());
-        this.progress.phase = Phase::Unpolled;
+        *this.progress = Progress::new(Phase::Unpolled);
     }
 }
 
@@ -672,7 +705,7 @@ where
         if matches!(this.progress.phase, Phase::Ended) {
             scope.close();
         } else {
-            this.scope.pause(scope, matches!(this.progress.phase, Phase::Draining));
+            this.scope.pause(scope, matches!(this.progress.phase, Phase::Told | Phase::Draining));
         }
     }
 
@@ -711,7 +744,7 @@ where
     L: Concurrency,
 {
     fn is_terminated(&self) -> bool {
-        matches!(self.progress.phase, Phase::Ended | Phase::Panicked)
+        self.progress.has_ended()
     }
 }
 
@@ -761,7 +794,7 @@ impl<I: IntoChildren, P, G, S, L: Concurrency> States<'_, I, P, G, S, L> {
     fn of(&self, index: usize) -> &'static str {
         match self.0.progress.phase {
             _ if !self.is_live(index) => "ended",
-            Phase::Draining => "draining",
+            Phase::Told | Phase::Draining => "draining",
             Phase::Running if index < self.0.concurrency.started() => "pending",
             _ => "unstarted",
         }
@@ -809,34 +842,114 @@ fn count_live<P, C: Children<P>>(children: Pin<&mut C>) -> usize {
     count.0
 }
 
-/// Polls running children, and starts those at or above the ones that have started.
-struct Run<'a, 'b, L> {
+/// When as many children in a row, each polled before and woken since, were pending again, the pass is cut: the runtime
+/// may ration polls, as tokio's budget does, and have none left.
+const FRUITLESS: u32 = 32;
+
+/// The turn of the children within a poll of the gather.
+struct Turn<'a, 'b, L> {
     cx: &'a mut Context<'b>,
     concurrency: &'a mut L,
+    /// All children that may be polled are, woken or not.
     is_first: bool,
-    stopped: Option<usize>,
 }
 
-impl<P, L: Concurrency> Visitor<P> for Run<'_, '_, L> {
+/// How a pass ended.
+#[derive(Clone, Copy)]
+enum PassEnd {
+    /// The turn of every child came.
+    Through,
+    /// The children behind this index wait for the next pass.
+    Cut(usize),
+    /// The child of this index ended, and with it the gather.
+    Stopped(usize),
+}
+
+impl<L: Concurrency> Turn<'_, '_, L> {
+    /// Polls the children once, and starts those for which there is room. Writes down where the next pass begins: behind
+    /// the child with which this one began, or at which it was cut.
+    #[inline(always)]
+    fn pass<P, C: Children<P>, X: Index, const DRAINS: bool>(self, mut children: Pin<&mut C>, next: &mut X) -> PassEnd {
+        let started = self.concurrency.started();
+        let span = match self.is_first {
+            true if DRAINS => Span::All,
+            true => Span::From(0),
+            false => Span::Woken { from: next.get(), below: started },
+        };
+        let starts_later = L::LIMITED && !self.is_first;
+        let may_cut = C::KNOWS_WOKEN && !self.is_first;
+        let mut pass = Pass::<_, DRAINS> { turn: self, may_cut, began: None, fruitless: 0, end: PassEnd::Through };
+        let _ = children.as_mut().visit(span, &mut pass);
+        if starts_later && !matches!(pass.end, PassEnd::Stopped(_)) {
+            let _ = children.visit(Span::From(started), &mut pass);
+        }
+        match (pass.end, pass.began) {
+            (PassEnd::Cut(last), _) | (_, Some(last)) => *next = X::new(last + 1),
+            (_, None) => {}
+        }
+        pass.end
+    }
+}
+
+impl PassEnd {
+    /// Ends a poll that is pending.
+    #[inline(always)]
+    fn wait<P, C: Children<P>>(self, children: Pin<&mut C>, waker: &Waker) {
+        match self {
+            PassEnd::Cut(_) => waker.wake_by_ref(),
+            PassEnd::Through | PassEnd::Stopped(_) => children.rearm(waker),
+        }
+    }
+}
+
+/// Polls children; those at or above the ones that have started it starts.
+struct Pass<'a, 'b, L, const DRAINS: bool> {
+    turn: Turn<'a, 'b, L>,
+    may_cut: bool,
+    /// The first child that was polled.
+    began: Option<usize>,
+    /// How many in a row were woken, and pending again.
+    fruitless: u32,
+    end: PassEnd,
+}
+
+impl<P, L: Concurrency, const DRAINS: bool> Visitor<P> for Pass<'_, '_, L, DRAINS> {
     #[inline(always)]
     fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()> {
-        let starts = if L::LIMITED { index >= self.concurrency.started() } else { self.is_first };
+        let Turn { cx, concurrency, is_first } = &mut self.turn;
+        let starts = if L::LIMITED { index >= concurrency.started() } else { *is_first && !DRAINS };
         if starts {
-            if !self.concurrency.has_room() {
+            if !concurrency.has_room() {
                 return ControlFlow::Break(());
             }
-            self.concurrency.start();
+            concurrency.start(index);
             event!(TRACE, child = index; "child started");
         }
-        match place.poll(self.cx) {
-            Step::Pending => ControlFlow::Continue(()),
+        self.began.get_or_insert(index);
+        match if DRAINS { place.drain(cx) } else { place.poll(cx) } {
+            Step::Pending => {
+                if self.may_cut && !starts {
+                    self.fruitless += 1;
+                    if self.fruitless == FRUITLESS {
+                        self.end = PassEnd::Cut(index);
+                        return ControlFlow::Break(());
+                    }
+                }
+                ControlFlow::Continue(())
+            }
             Step::Ended => {
-                self.concurrency.end();
-                event!(TRACE, child = index; "child ended");
+                self.fruitless = 0;
+                concurrency.end();
+                if DRAINS {
+                    event!(DEBUG, child = index; "child drained");
+                } else {
+                    event!(TRACE, child = index; "child ended");
+                }
                 ControlFlow::Continue(())
             }
             Step::Stopped => {
-                self.stopped = Some(index);
+                concurrency.end();
+                self.end = PassEnd::Stopped(index);
                 ControlFlow::Break(())
             }
         }
@@ -844,29 +957,21 @@ impl<P, L: Concurrency> Visitor<P> for Run<'_, '_, L> {
 }
 
 /// Tells or drops.
-struct Cancel;
+struct Cancel<'a, L> {
+    concurrency: &'a mut L,
+}
 
-impl<P> Visitor<P> for Cancel {
+impl<P, L: Concurrency> Visitor<P> for Cancel<'_, L> {
     #[inline(always)]
     fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()> {
         match place.cancel() {
             OnCancel::Drain => event!(DEBUG, child = index; "child told"),
-            OnCancel::Drop => event!(DEBUG, child = index; "child dropped"),
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// Polls those that were told.
-struct Drain<'a, 'b> {
-    cx: &'a mut Context<'b>,
-}
-
-impl<P> Visitor<P> for Drain<'_, '_> {
-    #[inline(always)]
-    fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()> {
-        if place.drain(self.cx).is_ready() {
-            event!(DEBUG, child = index; "child drained");
+            OnCancel::Drop => {
+                if L::LIMITED && index < self.concurrency.started() {
+                    self.concurrency.end();
+                }
+                event!(DEBUG, child = index; "child dropped");
+            }
         }
         ControlFlow::Continue(())
     }

@@ -55,6 +55,9 @@ use alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
+#[cfg(test)]
+use core::ops::ControlFlow;
+use core::ops::Range;
 use core::ptr::NonNull;
 use core::task::{RawWaker, RawWakerVTable, Waker};
 
@@ -242,23 +245,24 @@ impl WakerBlock {
         (!found.is_none()).then_some(found)
     }
 
-    /// Counts every live child as woken.
-    pub(crate) fn wake_all(&mut self) {
-        let groups = self.groups();
-        for number in 0..groups {
-            let group = self.group(number);
-            group.ready.fetch_or(group.live.get(), Ordering::AcqRel);
-        }
-        for word in 0..self.summary_words() {
-            self.summary(word).fetch_or(low_bits(groups - word * WIDTH), Ordering::AcqRel);
-        }
-        drop(self.header().parent.disarm(Hints::ALL));
+    /// A pass over the groups of the woken children within a range of indices.
+    pub(crate) fn woken(&self, range: Range<usize>) -> Woken {
+        Woken { next: self.group_of(range.start), end: range.end.div_ceil(WIDTH).min(self.groups()) }
     }
 
-    /// A pass over the groups of the woken children. `None`: the gather was polled for another reason, no child was
-    /// woken.
-    pub(crate) fn woken(&self) -> Option<Woken> {
-        self.header().parent.woken().map(|_| Woken { next: 0, marks: Taken::none() })
+    /// Ends the pass over a group: children that were woken, and whose turn did not come, still count as woken.
+    pub(crate) fn put_back(&mut self, number: usize, woken: Taken) {
+        let ready = &self.group(number).ready;
+        if woken.bits != 0 {
+            ready.fetch_or(woken.bits, Ordering::AcqRel);
+        }
+        // The mark was taken away before the pass; of a group that was taken as a whole, and to its end, wakers have
+        // marked again what was woken since. Hints stay.
+        if (woken.bits != 0 || woken.is_part) && self.summary_words() != 0 && ready.load(Ordering::Acquire) != 0 {
+            let word = number / WIDTH;
+            self.summary(word).fetch_or(bit(number), Ordering::AcqRel);
+            self.header().parent.hint(Hints::of(word));
+        }
     }
 
     /// The number of the group of a child.
@@ -291,6 +295,39 @@ impl WakerBlock {
 
     pub(crate) fn kept_count(&self) -> usize {
         (0..self.groups()).map(|number| self.group(number).kept.get().count_ones() as usize).sum()
+    }
+}
+
+/// The passes of a `Vec`, for the tests of this module.
+#[cfg(test)]
+impl WakerBlock {
+    /// Visits the woken children of a range until the visitor breaks.
+    fn visit_woken(&mut self, range: Range<usize>, mut visit: impl FnMut(usize) -> ControlFlow<()>) -> ControlFlow<()> {
+        let mut groups = self.woken(range.clone());
+        while let Some(number) = groups.next_group(self) {
+            let group = self.open(number);
+            let mut woken = group.woken(&range);
+            let mut flow = ControlFlow::Continue(());
+            while flow.is_continue() {
+                let Some(position) = group.next_woken(&mut woken) else { break };
+                flow = visit(group.index(position));
+            }
+            drop(group);
+            self.put_back(number, woken);
+            flow?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Visits all live children.
+    fn visit_all(&mut self, mut visit: impl FnMut(usize)) {
+        for number in 0..self.groups() {
+            let group = self.open(number);
+            for position in group.live(0) {
+                group.take_wake(position);
+                visit(group.index(position));
+            }
+        }
     }
 }
 
@@ -357,10 +394,21 @@ impl OpenGroup<'_> {
         self.live &= !bit(position);
     }
 
-    /// The woken ones, taken one by one: in index order, also those that are woken meanwhile ahead of the last one.
+    /// The woken ones within a range of indices, to be taken one by one: in index order, also those that are woken
+    /// meanwhile ahead of the last one.
     #[inline]
-    pub(crate) fn woken(&self) -> Taken {
-        Taken::all(&self.group().ready)
+    pub(crate) fn woken(&self, range: &Range<usize>) -> Taken {
+        let ahead = self.mask(range.start) & !self.mask(range.end);
+        Taken { bits: 0, ahead, is_part: ahead != usize::MAX }
+    }
+
+    /// It no longer counts as woken.
+    #[inline]
+    pub(crate) fn take_wake(&self, position: usize) {
+        let ready = &self.group().ready;
+        if ready.load(Ordering::Relaxed) & bit(position) != 0 {
+            ready.fetch_and(!bit(position), Ordering::AcqRel);
+        }
     }
 
     #[inline]
@@ -424,69 +472,73 @@ impl Drop for WakerBlock {
     }
 }
 
-/// The bits that were taken from a word, and how far they have been handed out.
+/// The bits that were taken from a group's `ready` word, and how far they have been handed out.
 pub(crate) struct Taken {
     bits: usize,
     /// The positions whose turn is not over.
     ahead: usize,
+    /// The range of the pass leaves out some positions of the group.
+    is_part: bool,
 }
 
 impl Taken {
-    fn none() -> Self {
-        Taken { bits: 0, ahead: 0 }
-    }
-
+    /// The next position, of those taken or set since in `ready` ahead of the last one.
     #[inline]
-    fn all(word: &AtomicUsize) -> Self {
-        let is_empty = word.load(Ordering::Relaxed) == 0;
-        Taken { bits: if is_empty { 0 } else { word.swap(0, Ordering::AcqRel) }, ahead: usize::MAX }
-    }
-
-    /// The next position, of those taken or set since in `word` ahead of the last one.
-    #[inline]
-    fn next(&mut self, word: &AtomicUsize) -> Option<usize> {
-        if word.load(Ordering::Relaxed) & self.ahead != 0 {
-            self.bits |= word.fetch_and(!self.ahead, Ordering::AcqRel) & self.ahead;
+    fn next(&mut self, ready: &AtomicUsize) -> Option<usize> {
+        if ready.load(Ordering::Relaxed) & self.ahead != 0 {
+            // A swap is the faster of the two.
+            self.bits |= match self.ahead {
+                usize::MAX => ready.swap(0, Ordering::AcqRel),
+                ahead => ready.fetch_and(!ahead, Ordering::AcqRel) & ahead,
+            };
         }
         if self.bits == 0 {
             return None;
         }
         let position = self.bits.trailing_zeros() as usize;
         self.bits &= self.bits - 1;
-        self.ahead = (usize::MAX - 1) << position;
+        self.ahead &= (usize::MAX - 1) << position;
         Some(position)
     }
 }
 
 /// A pass over the groups of the woken children. It does not borrow the block, which is written to in between.
 pub(crate) struct Woken {
-    /// The summary words before this one were taken; where there is no summary, the groups before this one.
+    /// The turn of the groups before this one is over.
     next: usize,
-    /// Of the last summary word.
-    marks: Taken,
+    /// Where the range ends.
+    end: usize,
 }
 
 impl Woken {
-    /// The next group in which a child was woken, also one that is marked meanwhile ahead of the last one.
+    /// The next group in which a child was woken, also one that is marked meanwhile ahead of the last one. Its mark is
+    /// taken away.
     #[inline]
     pub(crate) fn next_group(&mut self, block: &WakerBlock) -> Option<usize> {
+        // `None`: the gather was polled for another reason, no child was woken.
         let hints = || block.header().parent.woken();
-        let words = block.summary_words();
-        if words == 0 {
-            let number = hints()?.next(self.next, block.groups())?;
+        if block.summary_words() == 0 {
+            let number = hints()?.next(self.next, self.end)?;
             self.next = number + 1;
             return Some(number);
         }
-        loop {
-            if let Some(word) = self.next.checked_sub(1) {
-                if let Some(position) = self.marks.next(block.summary(word)) {
-                    return Some(word * WIDTH + position);
-                }
+        while self.next < self.end {
+            let word = hints()?.next(self.next / WIDTH, self.end.div_ceil(WIDTH))?;
+            let summary = block.summary(word);
+            let ahead = usize::MAX << self.next.saturating_sub(word * WIDTH);
+            let marked = summary.load(Ordering::Acquire) & ahead;
+            if marked == 0 {
+                self.next = (word + 1) * WIDTH;
+                continue;
             }
-            let word = hints()?.next(self.next, words)?;
-            self.marks = Taken::all(block.summary(word));
-            self.next = word + 1;
+            let number = word * WIDTH + marked.trailing_zeros() as usize;
+            self.next = number + 1;
+            if number < self.end {
+                summary.fetch_and(!bit(number), Ordering::AcqRel);
+                return Some(number);
+            }
         }
+        None
     }
 }
 

@@ -90,7 +90,8 @@ where
 /// [`cancel_on`](Restart::cancel_on) `Result<Result<Values, RestartError<E>>, Cancelled>`. An error of a failure that
 /// the signal has overtaken goes to [`observe`](Restart::observe), and is dropped.
 ///
-/// `{:?}` polls nobody and says the state, the count of restarts and, while there is one, the generation's gather.
+/// `Debug` shows the state, the count of restarts and, while there is one, the generation's gather. It polls nothing. Of
+/// it and [`is_terminated`](FusedFuture::is_terminated) holds what [`Gather`] says of its own.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct Restart<I: IntoChildren, M, L, G = NoGrace, S = NoSignal, W = Always, O = Nobody, B = NoBackoff> {
@@ -449,7 +450,8 @@ impl<I: IntoChildren, M, L, G, S, W, O, B> Restart<I, M, L, G, S, W, O, B> {
     ///
     /// A running generation is cancelled, and its drain waited for; a drain after a failure is let to its end; a
     /// backoff ends at once. No further generation is made: a signal that is seen in the same poll as a failure wins.
-    /// The signal is polled before a generation is made, and after the children in every poll.
+    /// The signal is polled before the children, the backoff or the making of a generation in every poll, so that they
+    /// cannot use up the runtime's budget before it; and if it is pending then, once more after them.
     ///
     /// # Panics
     ///
@@ -568,25 +570,29 @@ where
 {
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Resolved<ResultOf<I>>>> {
         let mut this = self;
+        // Before the children or the backoff, so that they cannot use up what the runtime allows before it; if pending,
+        // once more after them.
+        let mut is_fired = this.as_mut().project().signal.poll_fired(cx).is_ready();
         loop {
             let mut parts = this.as_mut().project();
             match parts.state {
                 State::Unpolled | State::Between => {
-                    if parts.signal.poll_fired(cx).is_ready() {
+                    if is_fired {
                         return Poll::Ready(this.end(None));
                     }
                     this.as_mut().make_generation();
                 }
                 State::Running => match parts.gather.as_mut().poll_end(cx) {
                     Poll::Pending => {
-                        if parts.signal.poll_fired(cx).is_pending() || !this.as_mut().begin_cancel() {
+                        is_fired = is_fired || parts.signal.poll_fired(cx).is_ready();
+                        if !is_fired || !this.as_mut().begin_cancel() {
                             return Poll::Pending;
                         }
                     }
                     Poll::Ready(Some(Ok(values))) => return Poll::Ready(this.end(Some(Ok(values)))),
                     Poll::Ready(Some(Err(error))) => {
-                        let is_cancelled = parts.signal.poll_fired(cx).is_ready();
-                        if let Err(result) = this.as_mut().judge(error, is_cancelled) {
+                        is_fired = is_fired || parts.signal.poll_fired(cx).is_ready();
+                        if let Err(result) = this.as_mut().judge(error, is_fired) {
                             return Poll::Ready(this.end(result));
                         }
                         // Polled now, so that it is awaited from now on; but this poll makes no other generation.
@@ -598,15 +604,17 @@ where
                     Poll::Ready(None) => unreachable!("a running generation was cancelled by nobody"),
                 },
                 State::BackingOff => {
-                    if parts.signal.poll_fired(cx).is_ready() {
+                    if is_fired {
                         return Poll::Ready(this.end(None));
                     }
-                    if this.as_mut().wait(cx).is_pending() {
+                    let waited = this.as_mut().wait(cx);
+                    is_fired = this.as_mut().project().signal.poll_fired(cx).is_ready();
+                    if waited.is_pending() && !is_fired {
                         return Poll::Pending;
                     }
                 }
                 State::Cancelled => {
-                    if !parts.gather.is_terminated() {
+                    if !parts.gather.as_mut().has_ended() {
                         match parts.gather.poll_end(cx) {
                             Poll::Pending => return Poll::Pending,
                             Poll::Ready(Some(Err(error))) => {
@@ -692,8 +700,8 @@ where
         S::resolve(result)
     }
 
-    fn assert_pollable(&self) {
-        match self.state {
+    fn assert_pollable(self: Pin<&mut Self>) {
+        match self.project().state {
             State::Ended => panic!("`Restart` polled after completion"),
             State::Panicked => panic!("`Restart` polled after a panic"),
             _ => {}
@@ -750,14 +758,14 @@ where
 {
     type Output = S::Resolved<ResultOf<I>>;
 
-    fn poll_end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
-        self.assert_pollable();
+    fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
+        self.as_mut().assert_pollable();
         guarded(self, |this| this.step(cx))
     }
 
-    fn cancel(self: Pin<&mut Self>) {
-        self.assert_pollable();
-        if self.state != State::Cancelled {
+    fn cancel(mut self: Pin<&mut Self>) {
+        self.as_mut().assert_pollable();
+        if *self.as_mut().project().state != State::Cancelled {
             guarded(self, |this| this.begin_cancel());
         }
     }

@@ -62,6 +62,7 @@ where
 {
     type Kept = [P::Kept; N];
     type Stop = P::Stop;
+    const KNOWS_WOKEN: bool = false;
 
     #[inline]
     fn is_live(mut self: Pin<&mut Self>) -> bool {
@@ -75,14 +76,12 @@ where
     fn rearm(self: Pin<&mut Self>, _: &Waker) {}
 
     #[inline]
-    fn wake_all(self: Pin<&mut Self>) {}
-
-    #[inline]
     fn visit<V: Visitor<P>>(mut self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()> {
-        let bounds = span.bounds();
-        for index in bounds.start..bounds.end.min(N) {
-            if let Some(place) = LiveSlot::new(self.as_mut().slot(index)) {
-                visitor.visit(index, place)?;
+        for range in span.ranges() {
+            for index in range.start..range.end.min(N) {
+                if let Some(place) = LiveSlot::new(self.as_mut().slot(index)) {
+                    visitor.visit(index, place)?;
+                }
             }
         }
         ControlFlow::Continue(())

@@ -76,6 +76,7 @@ macro_rules! tuples {
         {
             type Kept = ($(<P as Judge<$C::Output>>::Kept,)*);
             type Stop = $Stop;
+            const KNOWS_WOKEN: bool = false;
 
             #[inline(always)]
             fn is_live(self: Pin<&mut Self>) -> bool {
@@ -90,17 +91,16 @@ macro_rules! tuples {
             fn rearm(self: Pin<&mut Self>, _: &Waker) {}
 
             #[inline(always)]
-            fn wake_all(self: Pin<&mut Self>) {}
-
-            #[inline(always)]
             fn visit<V_: Visitor<P>>(self: Pin<&mut Self>, span: Span, visitor: &mut V_) -> ControlFlow<()> {
                 let mut this = self.project();
-                let bounds = span.bounds();
-                $(if bounds.contains(&$index) {
-                    if let Some(place) = LiveSlot::new(this.$child.as_mut()) {
-                        visitor.visit($index, place)?;
-                    }
-                })*
+                // A loop, so that each child's poll is compiled once.
+                for range in span.ranges() {
+                    $(if range.contains(&$index) {
+                        if let Some(place) = LiveSlot::new(this.$child.as_mut()) {
+                            visitor.visit($index, place)?;
+                        }
+                    })*
+                }
                 ControlFlow::Continue(())
             }
 

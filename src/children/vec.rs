@@ -20,7 +20,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 use core::mem::{self, MaybeUninit};
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 use core::pin::Pin;
 use core::ptr::{self, NonNull};
 use core::task::{Context, Waker};
@@ -218,6 +218,7 @@ where
 {
     type Kept = Vec<P::Kept>;
     type Stop = P::Stop;
+    const KNOWS_WOKEN: bool = true;
 
     fn is_live(self: Pin<&mut Self>) -> bool {
         self.left() != 0
@@ -244,32 +245,40 @@ where
         }
     }
 
-    fn wake_all(self: Pin<&mut Self>) {
-        if let Some(started) = &mut self.get_mut().started {
-            started.block.wake_all();
-        }
-    }
-
     #[inline]
     fn visit<V: Visitor<P>>(self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()> {
         let Buffer { children, started, .. } = self.get_mut();
         let Some(started) = started else { return ControlFlow::Continue(()) };
         match span {
-            // Only a child that was started has a waker, so all that were woken lie below the bound.
-            Span::WokenBelow(_) => {
-                let Some(mut groups) = started.block.woken() else { return ControlFlow::Continue(()) };
-                while let Some(number) = groups.next_group(&started.block) {
-                    let mut group = started.open::<C, P>(children, number);
-                    let mut woken = group.open.woken();
-                    while let Some(position) = group.open.next_woken(&mut woken) {
-                        visitor.visit(group.open.index(position), group.child(position))?;
+            Span::Woken { .. } => {
+                for range in span.ranges() {
+                    let mut groups = started.block.woken(range.clone());
+                    while let Some(number) = groups.next_group(&started.block) {
+                        let mut group = started.open::<C, P>(children, number);
+                        let mut woken = group.open.woken(&range);
+                        let flow = loop {
+                            let Some(position) = group.open.next_woken(&mut woken) else {
+                                break ControlFlow::Continue(());
+                            };
+                            if visitor.visit(group.open.index(position), group.child(position)).is_break() {
+                                break ControlFlow::Break(());
+                            }
+                        };
+                        drop(group);
+                        started.block.put_back(number, woken);
+                        flow?;
                     }
                 }
             }
-            Span::From(from) => {
+            Span::All | Span::From(_) => {
+                let [Range { start: from, .. }, _] = span.ranges();
+                let takes_wakes = matches!(span, Span::All);
                 for number in started.block.group_of(from)..started.block.groups() {
                     let mut group = started.open::<C, P>(children, number);
                     for position in group.open.live(from) {
+                        if takes_wakes {
+                            group.open.take_wake(position);
+                        }
                         visitor.visit(group.open.index(position), group.child(position))?;
                     }
                 }

@@ -7,7 +7,8 @@
 //! Who meets whom, and where it is modelled:
 //!
 //! - a wake, and the pass that takes ready bits, marks and hints: `two_wakers_against_the_poller`,
-//!   `a_wake_after_the_turn_is_not_lost`, `a_wake_while_a_used_mark_is_taken_away`;
+//!   `a_wake_after_the_turn_is_not_lost`, `a_wake_while_a_used_mark_is_taken_away`; one that goes round and is cut:
+//!   `two_wakers_against_passes_that_go_round`;
 //! - a wake, and an open group that is written back: `wake_against_completion_of_the_child`;
 //! - a wake, and the first pass of a drain, which is over all children: `a_wake_while_the_drain_begins`;
 //! - a wake, and a poll by another parent: `parent_waker_replaced_while_being_woken`;
@@ -18,6 +19,7 @@
 //!   `clone_and_drop_against_the_last_reference`.
 
 use core::future::poll_fn;
+use core::ops::ControlFlow;
 use core::task::{Context, Poll, Waker};
 use std::sync::Arc;
 use std::task::Wake;
@@ -39,15 +41,22 @@ fn waker_of(block: &mut WakerBlock, child: usize) -> Waker {
 
 /// A poll of the gather: calls `poll` with each child that it would poll.
 fn poll_each(block: &mut WakerBlock, waker: &Waker, mut poll: impl FnMut(usize)) {
-    if let Some(mut groups) = block.woken() {
-        while let Some(number) = groups.next_group(block) {
-            let group = block.open(number);
-            let mut woken = group.woken();
-            while let Some(position) = group.next_woken(&mut woken) {
-                poll(group.index(position));
-            }
-        }
-    }
+    poll_from(block, 0, usize::MAX, &mut poll);
+    rearm(block, waker);
+}
+
+/// A pass that goes round from a child, and is cut behind so many. Whether it was.
+fn poll_from(block: &mut WakerBlock, from: usize, most: usize, mut poll: impl FnMut(usize)) -> bool {
+    let mut polled = 0;
+    let mut visit = |child| {
+        poll(child);
+        polled += 1;
+        if polled == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    block.visit_woken(from..usize::MAX, &mut visit).is_break() || block.visit_woken(0..from, &mut visit).is_break()
+}
+
+fn rearm(block: &mut WakerBlock, waker: &Waker) {
     block.rearm(waker);
     // A poller that finds the parent being woken wakes itself; loom wants to know that it waits for another thread
     // then.
@@ -102,8 +111,8 @@ fn two_wakers_against_the_poller() {
     }
 }
 
-/// The drain begins, and counts all children as woken, while a thread wakes one of them: each is polled in the pass
-/// that follows, and the one that was woken sees in a pass what it was woken for.
+/// The drain begins, and visits all children, while a thread wakes one of them: it sees in that visit or in a later pass
+/// what it was woken for.
 #[test]
 fn a_wake_while_the_drain_begins() {
     for (children, woken) in [(2, 1), (5, 4)] {
@@ -120,19 +129,52 @@ fn a_wake_while_the_drain_begins() {
                     waker.wake();
                 }
             });
-            block.wake_all();
-            let mut missing: Vec<_> = (0..children).collect();
+            let mut is_first = true;
             block_on(poll_fn(|cx: &mut Context<'_>| {
                 let mut sees_it = false;
-                poll_each(&mut block, cx.waker(), |child| {
-                    missing.retain(|missing| *missing != child);
-                    sees_it |= child == woken && is_set.load(Ordering::Acquire) == 1;
-                });
-                assert!(missing.is_empty());
+                let mut look = |child| sees_it |= child == woken && is_set.load(Ordering::Acquire) == 1;
+                if std::mem::take(&mut is_first) {
+                    block.visit_all(&mut look);
+                    rearm(&mut block, cx.waker());
+                } else {
+                    poll_each(&mut block, cx.waker(), look);
+                }
                 if sees_it { Poll::Ready(()) } else { Poll::Pending }
             }));
             thread.join().unwrap();
             assert_eq!(Arc::strong_count(&old), 1);
+        });
+    }
+}
+
+/// Wakers against passes that go round and are cut: both children are polled, also where the cut or the turn leaves a
+/// child in a word whose mark was taken away.
+#[test]
+fn two_wakers_against_passes_that_go_round() {
+    for (children, from, most, woken) in
+        [(2, 1, 1, [0, 1]), (4, 1, 2, [0, 1]), (9, 1, 1, [0, 1]), (9, 1, 2, [0, 1]), (9, 8, 1, [0, 8])]
+    {
+        let name = format!("passes of {most} from child {from} on, {woken:?} of {children} children");
+        model(&name, move || {
+            let mut block = WakerBlock::new(children);
+            let wakers = woken.map(|child| waker_of(&mut block, child));
+            let threads = wakers.map(|waker| thread::spawn(move || waker.wake()));
+            let mut missing = woken.to_vec();
+            block_on(poll_fn(|cx: &mut Context<'_>| {
+                let is_cut = poll_from(&mut block, from, most, |child| missing.retain(|wanted| *wanted != child));
+                if missing.is_empty() {
+                    return Poll::Ready(());
+                }
+                if is_cut {
+                    cx.waker().wake_by_ref();
+                } else {
+                    rearm(&mut block, cx.waker());
+                }
+                Poll::Pending
+            }));
+            for thread in threads {
+                thread.join().unwrap();
+            }
         });
     }
 }

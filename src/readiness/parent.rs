@@ -42,6 +42,7 @@ pub(crate) struct Hints(usize);
 
 impl Hints {
     pub(crate) const NONE: Hints = Hints(0);
+    #[cfg(test)]
     pub(crate) const ALL: Hints = Hints(!WOKEN);
 
     pub(crate) fn of(word: usize) -> Self {
@@ -98,6 +99,11 @@ impl Parent {
             _ => waker.clone(),
         };
         self.put(waker).then(|| Hints(self.state.swap(0, Ordering::AcqRel) & !WOKEN))
+    }
+
+    /// Adds hints while it is being polled, when there is nothing to wake.
+    pub(crate) fn hint(&self, hints: Hints) {
+        self.state.fetch_or(hints.0, Ordering::AcqRel);
     }
 
     /// Wakes it, if it is armed.

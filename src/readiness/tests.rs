@@ -1,6 +1,7 @@
 //! What cannot be seen through a gather.
 
 use core::mem;
+use core::ops::{ControlFlow, Range};
 use core::task::Waker;
 use std::process::{self, Command};
 use std::string::String;
@@ -15,18 +16,18 @@ fn waker_of(block: &mut WakerBlock, child: usize) -> Waker {
     block.open(child / WIDTH).with_waker(child % WIDTH, Waker::clone)
 }
 
-fn woken(block: &mut WakerBlock) -> Vec<usize> {
+/// Takes those of a range, at most so many.
+fn some_woken(block: &mut WakerBlock, range: Range<usize>, most: usize) -> Vec<usize> {
     let mut polled = vec![];
-    if let Some(mut groups) = block.woken() {
-        while let Some(number) = groups.next_group(block) {
-            let group = block.open(number);
-            let mut woken = group.woken();
-            while let Some(position) = group.next_woken(&mut woken) {
-                polled.push(group.index(position));
-            }
-        }
-    }
+    let _ = block.visit_woken(range, |child| {
+        polled.push(child);
+        if polled.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     polled
+}
+
+fn woken(block: &mut WakerBlock) -> Vec<usize> {
+    some_woken(block, 0..usize::MAX, usize::MAX)
 }
 
 #[test]
@@ -91,9 +92,50 @@ fn woken_once_a_child_is_taken_once() {
     }
     assert_eq!(woken(&mut block), picked);
     assert_eq!(woken(&mut block), []);
-    block.wake_all();
+}
+
+#[test]
+fn a_pass_over_a_part_leaves_the_rest() {
+    for children in [1, 2, WIDTH, WIDTH + 1, 3 * WIDTH, HINTS * WIDTH, HINTS * WIDTH + 1, 3 * WIDTH * WIDTH + 5] {
+        let mut block = WakerBlock::new(children);
+        let picked: Vec<_> = (0..children).filter(|child| child % 3 == 0 || child % WIDTH > WIDTH - 2).collect();
+        for from in [0, 1, WIDTH - 1, WIDTH, WIDTH + 1, children / 2, children - 1, children] {
+            for most in [1, 2, WIDTH, usize::MAX] {
+                for child in &picked {
+                    waker_of(&mut block, *child).wake();
+                }
+                // In parts, each cut at most where it may be; what one leaves the next one finds.
+                let split = picked.partition_point(|child| *child < from);
+                let mut behind = vec![];
+                loop {
+                    let part = some_woken(&mut block, from..usize::MAX, most);
+                    behind.extend_from_slice(&part);
+                    if part.len() < most {
+                        break;
+                    }
+                }
+                assert_eq!(behind, picked[split..]);
+                assert_eq!(some_woken(&mut block, 0..from, usize::MAX), picked[..split]);
+                assert_eq!(woken(&mut block), []);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_visit_of_all_takes_the_wakes() {
+    let children = HINTS * WIDTH + 1;
+    let mut block = WakerBlock::new(children);
+    for child in [0, 1, WIDTH, children - 1] {
+        waker_of(&mut block, child).wake();
+    }
     block.open(0).end(1);
-    assert_eq!(woken(&mut block).len(), 3 * WIDTH - 1);
+    let mut visited = vec![];
+    block.visit_all(|child| visited.push(child));
+    assert_eq!(visited.len(), children - 1);
+    assert_eq!(woken(&mut block), []);
+    waker_of(&mut block, WIDTH).wake();
+    assert_eq!(woken(&mut block), [WIDTH]);
 }
 
 #[test]

@@ -155,8 +155,20 @@ impl<'a> Arbitrary<'a> for Case {
         let policy = weighted(u, &[(3, Policy::FailFast), (1, Policy::Settle), (1, Policy::Any), (1, Policy::Race)])?;
         // A race of nobody is refused.
         let policy = if count == 0 && policy == Policy::Race { Policy::Any } else { policy };
-        let limit = weighted(u, &[(6, None), (1, Some(1)), (1, Some(2)), (1, Some(3))])?;
-        let scripts = (0..count).map(|_| u.arbitrary()).collect::<Result<_, _>>()?;
+        // Of patient children, many are pending in each pass, so that it is cut.
+        let (limit, patience) = weighted(
+            u,
+            &[
+                (6, (None, 0)),
+                (1, (Some(1), 0)),
+                (1, (Some(2), 0)),
+                (1, (Some(3), 0)),
+                (1, (None, 20)),
+                (1, (Some(60), 20)),
+            ],
+        )?;
+        let mut scripts = (0..count).map(|_| u.arbitrary()).collect::<Result<Vec<Script>, _>>()?;
+        scripts.iter_mut().for_each(|script| script.pending += patience);
         let mut actions = vec![];
         while !u.is_empty() && actions.len() < MOST_ACTIONS {
             actions.push(u.arbitrary()?);
@@ -189,6 +201,12 @@ struct Model {
     children: Vec<Modelled>,
     started: usize,
     is_polled: bool,
+    /// Cancelled, and no child was polled since.
+    is_told: bool,
+    /// Where the next pass begins, and goes round.
+    next: usize,
+    /// The last pass was cut.
+    is_cut: bool,
     cause: Option<Cause>,
     signal: bool,
     grace_over: bool,
@@ -297,12 +315,8 @@ impl Model {
                 Some(_) => self.cancel(),
             }
         }
-        for index in 0..self.children.len() {
-            let child = &self.children[index];
-            if child.is_live && (self.polls_all || child.is_woken) {
-                self.poll_child(index, true)?;
-            }
-        }
+        let is_first = std::mem::replace(&mut self.is_told, false);
+        self.pass(is_first, true)?;
         if self.is_live() {
             if !self.grace_over {
                 return Ok(Polled::Pending);
@@ -314,7 +328,8 @@ impl Model {
     }
 
     fn run(&mut self) -> Result<Option<Cause>, ()> {
-        if !std::mem::replace(&mut self.is_polled, true) {
+        let is_first = !std::mem::replace(&mut self.is_polled, true);
+        if is_first {
             if self.children.is_empty() {
                 return Ok(Some(Cause::Completed));
             }
@@ -322,28 +337,11 @@ impl Model {
                 return Ok(Some(Cause::Cancelled));
             }
         }
-        let mut index = 0;
-        while index < self.children.len() {
-            if index < self.started {
-                let child = &self.children[index];
-                if !child.is_live || !(self.polls_all || child.is_woken) {
-                    index += 1;
-                    continue;
-                }
-            } else {
-                let running = self.children[..self.started].iter().filter(|child| child.is_live).count();
-                if running == self.limit {
-                    break;
-                }
-                self.started += 1;
-            }
-            if self.poll_child(index, false)? && self.stops(index) {
-                return Ok(Some(match self.policy {
-                    Policy::FailFast => Cause::Failed(index),
-                    _ => Cause::Won(index),
-                }));
-            }
-            index += 1;
+        if let Some(index) = self.pass(is_first, false)? {
+            return Ok(Some(match self.policy {
+                Policy::FailFast => Cause::Failed(index),
+                _ => Cause::Won(index),
+            }));
         }
         Ok(match (self.is_live(), self.signal) {
             (false, _) => Some(Cause::Completed),
@@ -352,7 +350,51 @@ impl Model {
         })
     }
 
+    /// One pass over the children, which may be stopped by one of them: of those that have started first, then of those
+    /// for which there is room.
+    fn pass(&mut self, is_first: bool, drains: bool) -> Result<Option<usize>, ()> {
+        let (started, from) = (self.started, if is_first { 0 } else { self.next.min(self.started) });
+        let mut began = None;
+        let mut fruitless = 0;
+        self.is_cut = false;
+        for index in (from..started).chain(0..from).chain(started..self.children.len()) {
+            let child = &self.children[index];
+            if index < started {
+                if !child.is_live || self.is_cut || !(is_first || self.polls_all || child.is_woken) {
+                    continue;
+                }
+            } else {
+                let running = self.children[..self.started].iter().filter(|child| child.is_live).count();
+                if !child.is_live {
+                    continue;
+                }
+                if running == self.limit {
+                    break;
+                }
+                self.started = index + 1;
+            }
+            began.get_or_insert(index);
+            if self.poll_child(index, drains)? {
+                fruitless = 0;
+                if !drains && self.stops(index) {
+                    return Ok(Some(index));
+                }
+            } else if index < started && !is_first && !self.polls_all {
+                fruitless += 1;
+                if fruitless == 32 {
+                    self.is_cut = true;
+                    self.next = index + 1;
+                }
+            }
+        }
+        if let (Some(began), false) = (began, self.is_cut) {
+            self.next = began + 1;
+        }
+        Ok(None)
+    }
+
     fn cancel(&mut self) {
+        self.is_told = true;
         for index in 0..self.children.len() {
             let child = &mut self.children[index];
             match (child.is_live, child.script.kind, child.was_polled) {
@@ -369,7 +411,6 @@ impl Model {
         }
         if self.is_live() {
             self.log.push("grace".into());
-            self.children.iter_mut().for_each(|child| child.is_woken = true);
         }
     }
 }
@@ -493,6 +534,9 @@ pub fn check(case: &Case) {
             .collect(),
         started: 0,
         is_polled: false,
+        is_told: false,
+        next: 0,
+        is_cut: false,
         cause: None,
         signal: false,
         grace_over: false,
@@ -563,8 +607,11 @@ pub fn check(case: &Case) {
                     continue;
                 }
                 let someone_is_woken = model.children.iter().any(|child| child.is_live && child.is_woken);
-                if someone_is_woken {
-                    assert!(wakes.take() > 0, "a child was woken in the poll, and the gather was not");
+                if someone_is_woken || model.is_cut {
+                    assert!(
+                        wakes.take() > 0,
+                        "a child was woken in the poll, or its turn did not come: the gather was not"
+                    );
                 }
             }
             Action::ChangeWaker => (wakes, waker) = Wakes::new(),
