@@ -138,8 +138,14 @@ impl Results {
         let case = "Vec, one wake at a time";
         goal(&format!("{case}, n < 31, to the fastest peer"), 1.0, self.ratios(case, 1..31));
         goal(&format!("{case}, n >= 64, to the fastest peer"), 2.0 / 3.0, self.ratios(case, 64..u64::MAX));
-        let many_to_few = self.get(case, 100_000, OURS).zip(self.get(case, 64, OURS)).map(|(many, few)| many / few);
-        goal(&format!("{case}, to that at 64"), 2.0, many_to_few.map(|ratio| (100_000, ratio)).into_iter().collect());
+        for (case, few, many) in [
+            ("Vec, one wake at a time", 64, 100_000),
+            ("under tokio, oneshots, sent before", 1000, 40_000),
+            ("under tokio, oneshots, sent after a poll", 1000, 40_000),
+        ] {
+            let ratio = self.get(case, many, OURS).zip(self.get(case, few, OURS)).map(|(many, few)| many / few);
+            goal(&format!("{case}, to that at {few}"), 2.0, ratio.map(|ratio| (many, ratio)).into_iter().collect());
+        }
         for case in ["Vec, one fails among n pending", "Vec, one fails, from the failure on"] {
             goal(&format!("{case}, n >= 64, to the fastest peer"), 0.5, self.ratios(case, 64..u64::MAX));
         }

@@ -1,22 +1,22 @@
-//! Many children that wait for things of tokio's, in a runtime of tokio's, beside the peers. The unit is the time for one
-//! child.
+//! Children that wait for oneshot channels and tasks of tokio, within a runtime of tokio, beside the peers. The unit is
+//! the time for one child.
 //!
-//! The runtime rations polls: once a task has been given 128 things in one poll, everything else of tokio's is pending in
-//! that poll, and wakes the task at once. So of children that are ready together only 128 can end in one poll, and a
-//! combinator that polls all the others nevertheless does work by the square of their number. How often each peer polls a
-//! child is printed as a table, from one run before the figures are taken.
+//! Tokio allows a task 128 operations in one poll. When they are used up, every other channel, handle and timer is
+//! pending, even if it is ready, and the task is polled again soon. So of many children that are ready together at most
+//! 128 end in one poll, and a combinator that polls all the others too, in each of these polls, does quadratic work. So
+//! the benchmark also prints how often each peer polls a child, counted in one run before the figures are taken.
 //!
 //! | case | what is measured |
 //! |---|---|
-//! | oneshots, sent before | making the future over receivers whose values are there, polling it to its end, dropping the result |
-//! | oneshots, sent after a poll | sending all values, the polls after that, and the end; all receivers were polled once before |
-//! | handles, ended before | as the first, over the handles of tasks that have ended |
+//! | oneshots, sent before | making the future over receivers whose values are there, all polls, dropping the result |
+//! | oneshots, sent after a poll | sending all values, and all polls after that; the future was polled once before |
+//! | handles, ended before | like the first, over handles of tasks that have ended |
 //! | handles | all of it: spawning tasks that are ready at once, and waiting for all of them, on one thread |
-//! | handles, two workers | likewise, with the tasks on two other threads |
+//! | handles, two workers | the same, with the tasks on two other threads |
 //!
-//! `bare loop` awaits one child after the other, as is possible only where all of them end and none fails. A `JoinSet` has
-//! the tasks themselves in place of their handles; for the receivers it has tasks that await them. Every run is a
-//! `block_on` of its own, and begins in a fresh poll.
+//! `bare loop` awaits one child after the other, which is enough where none fails. A `JoinSet` holds the tasks
+//! themselves in place of their handles; for the receivers, it holds tasks that await them. Each run is a `block_on` of
+//! its own and begins with a full budget.
 
 #[expect(dead_code, reason = "what only the other benchmarks need")]
 mod peers;
@@ -38,7 +38,7 @@ use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 const BARE_LOOP: &str = "bare loop";
 const SIZES: &[usize] = &[100, 1000, 10_000, 40_000];
-/// A peer whose first run takes longer is not measured any further.
+/// A peer whose first run takes longer is not measured further.
 const LONGEST_RUN: Duration = Duration::from_millis(150);
 
 // ---- the children ----
