@@ -4,6 +4,8 @@
 //! [`cancellation`]: guide::cancellation
 //! [`recipes`]: guide::recipes
 //! [`embedded`]: guide::embedded
+// The package does not contain this file, so docs.rs has no page to link to. There the link stays on its own heading.
+//! [CONTRIBUTING.md]: #contributing
 #![doc = ""]
 #![doc = include_str!("guide/pictures.md")]
 #![doc = ""]
