@@ -56,8 +56,9 @@ use crate::trace::{Scope, event, span};
 /// same. The first poll of a drain is in index order again.
 ///
 /// In a `Vec` or a boxed slice a poll is also cut short when 32 children in a row were woken and then pending again,
-/// since the budget may be gone: the gather wakes its task, and the next poll goes on behind them. A poll in which
-/// children are polled for the first time, or for the first time in the drain, is never cut.
+/// since the budget may be gone: the gather wakes its task, and the next poll goes on behind them. When such polls have
+/// gone round, the next one begins behind the child with which the first of them began. A poll in which children are
+/// polled for the first time, or for the first time in the drain, is never cut.
 ///
 /// *Complexity.* See [`IntoChildren`] for who is polled and what is allocated.
 ///
@@ -153,16 +154,56 @@ enum Phase {
     Panicked,
 }
 
-/// The phase, where the next pass begins, and the [`Cause`], in as few bytes as the container's index allows.
+/// The phase, where passes begin, and the [`Cause`], in as few bytes as the container's index allows.
 #[derive(Clone, Copy)]
 struct Progress<X> {
     phase: Phase,
-    /// The next pass begins at this index, and goes round.
-    next: X,
+    round: Round<X>,
     /// The cause is set when the drain begins, or when the gather is ready, and not replaced.
     kind: CauseKind,
     /// Of the child that failed or won.
     index: X,
+}
+
+/// Where the next pass begins.
+///
+/// A pass goes round all children that may be polled, and is a round of its own; or it is cut, and the next one goes on
+/// behind it, until together they have gone round. Each round begins behind the child with which the last one began. Were
+/// it to begin where the last pass was cut, it would always begin with the same few children where the length of a cut
+/// pass divides the count of children.
+#[derive(Clone, Copy)]
+struct Round<X> {
+    next: X,
+    /// The child with which the round began. As `next`: the next pass begins one.
+    origin: X,
+}
+
+impl<X: Index> Round<X> {
+    #[inline]
+    fn new() -> Self {
+        Round { next: X::new(0), origin: X::new(0) }
+    }
+
+    /// After a pass that polled this child first, and was cut at that one.
+    #[inline]
+    fn advance(&mut self, began: usize, cut: Option<usize>) {
+        let (mut from, mut origin) = (self.next.get(), self.origin.get());
+        if from == origin {
+            (from, origin) = (began, began);
+        }
+        *self = match cut {
+            Some(last) if !Self::comes_to(origin, from, last) => {
+                Round { next: X::new(last + 1), origin: X::new(origin) }
+            }
+            _ => Round { next: X::new(origin + 1), origin: X::new(origin + 1) },
+        };
+    }
+
+    /// Whether the way on from a child, and round, to the one behind the last comes to the origin.
+    fn comes_to(origin: usize, from: usize, last: usize) -> bool {
+        let is_behind = origin <= last + 1;
+        if from <= last { from < origin && is_behind } else { from < origin || is_behind }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -176,7 +217,7 @@ enum CauseKind {
 impl<X: Index> Progress<X> {
     #[inline]
     fn new(phase: Phase) -> Self {
-        Progress { phase, next: X::new(0), kind: CauseKind::Completed, index: X::new(0) }
+        Progress { phase, round: Round::new(), kind: CauseKind::Completed, index: X::new(0) }
     }
 
     #[inline]
@@ -187,7 +228,7 @@ impl<X: Index> Progress<X> {
             Cause::Won(index) => (CauseKind::Won, index),
             Cause::Cancelled => (CauseKind::Cancelled, 0),
         };
-        *self = Progress { phase, next: X::new(0), kind, index: X::new(index) };
+        *self = Progress { phase, round: Round::new(), kind, index: X::new(index) };
     }
 
     #[inline]
@@ -554,7 +595,7 @@ where
         }
 
         let turn = Turn { cx, concurrency: this.concurrency, is_first };
-        let end = turn.pass::<P, _, _, false>(this.children.as_mut(), &mut this.progress.next);
+        let end = turn.pass::<P, _, _, false>(this.children.as_mut(), &mut this.progress.round);
         if let PassEnd::Stopped(index) = end {
             let cause = P::cause(index);
             match cause {
@@ -602,7 +643,7 @@ where
         let is_over = this.grace.as_mut().poll_over(cx).is_ready();
         let is_first = mem::replace(&mut this.progress.phase, Phase::Draining) == Phase::Told;
         let turn = Turn { cx, concurrency: this.concurrency, is_first };
-        let end = turn.pass::<P, _, _, true>(this.children.as_mut(), &mut this.progress.next);
+        let end = turn.pass::<P, _, _, true>(this.children.as_mut(), &mut this.progress.round);
         if !this.children.as_mut().is_live() {
             return Poll::Ready(());
         }
@@ -866,15 +907,14 @@ enum PassEnd {
 }
 
 impl<L: Concurrency> Turn<'_, '_, L> {
-    /// Polls the children once, and starts those for which there is room. Writes down where the next pass begins: behind
-    /// the child with which this one began, or at which it was cut.
+    /// Polls the children once, and starts those for which there is room. Writes down where the next pass begins.
     #[inline(always)]
-    fn pass<P, C: Children<P>, X: Index, const DRAINS: bool>(self, mut children: Pin<&mut C>, next: &mut X) -> PassEnd {
+    fn pass<P, C: Children<P>, X: Index, const DRAINS: bool>(self, mut children: Pin<&mut C>, round: &mut Round<X>) -> PassEnd {
         let started = self.concurrency.started();
         let span = match self.is_first {
             true if DRAINS => Span::All,
             true => Span::From(0),
-            false => Span::Woken { from: next.get(), below: started },
+            false => Span::Woken { from: round.next.get(), below: started },
         };
         let starts_later = L::LIMITED && !self.is_first;
         let may_cut = C::KNOWS_WOKEN && !self.is_first;
@@ -883,15 +923,22 @@ impl<L: Concurrency> Turn<'_, '_, L> {
         if starts_later && !matches!(pass.end, PassEnd::Stopped(_)) {
             let _ = children.visit(Span::From(started), &mut pass);
         }
-        match (pass.end, pass.began) {
-            (PassEnd::Cut(last), _) | (_, Some(last)) => *next = X::new(last + 1),
-            (_, None) => {}
+        if let Some(began) = pass.began {
+            round.advance(began, pass.end.cut());
         }
         pass.end
     }
 }
 
 impl PassEnd {
+    #[inline]
+    fn cut(self) -> Option<usize> {
+        match self {
+            PassEnd::Cut(last) => Some(last),
+            PassEnd::Through | PassEnd::Stopped(_) => None,
+        }
+    }
+
     /// Ends a poll that is pending.
     #[inline(always)]
     fn wait<P, C: Children<P>>(self, children: Pin<&mut C>, waker: &Waker) {

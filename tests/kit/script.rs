@@ -205,6 +205,8 @@ struct Model {
     is_told: bool,
     /// Where the next pass begins, and goes round.
     next: usize,
+    /// With whom the round began that the next pass goes on with, after one that was cut.
+    origin: Option<usize>,
     /// The last pass was cut.
     is_cut: bool,
     cause: Option<Cause>,
@@ -353,9 +355,9 @@ impl Model {
     /// One pass over the children, which may be stopped by one of them: of those that have started first, then of those
     /// for which there is room.
     fn pass(&mut self, is_first: bool, drains: bool) -> Result<Option<usize>, ()> {
-        let (started, from) = (self.started, if is_first { 0 } else { self.next.min(self.started) });
+        let (started, from) = (self.started, self.next.min(self.started));
         let mut began = None;
-        let mut fruitless = 0;
+        let (mut fruitless, mut cut_at) = (0, 0);
         self.is_cut = false;
         for index in (from..started).chain(0..from).chain(started..self.children.len()) {
             let child = &self.children[index];
@@ -383,18 +385,24 @@ impl Model {
                 fruitless += 1;
                 if fruitless == 32 {
                     self.is_cut = true;
-                    self.next = index + 1;
+                    cut_at = index;
                 }
             }
         }
-        if let (Some(began), false) = (began, self.is_cut) {
-            self.next = began + 1;
+        if let Some(began) = began {
+            // Child by child from the first one of the round, or from where it goes on, to the one behind the cut.
+            let count = self.children.len();
+            let (origin, from) = self.origin.map_or((began, began), |origin| (origin, self.next));
+            let mut steps = usize::from(self.origin.is_none())..=(cut_at + count - from % count) % count + 1;
+            let is_round = !self.is_cut || steps.any(|step| (from + step) % count == origin);
+            (self.next, self.origin) = if is_round { (origin + 1, None) } else { (cut_at + 1, Some(origin)) };
         }
         Ok(None)
     }
 
     fn cancel(&mut self) {
         self.is_told = true;
+        (self.next, self.origin) = (0, None);
         for index in 0..self.children.len() {
             let child = &mut self.children[index];
             match (child.is_live, child.script.kind, child.was_polled) {
@@ -536,6 +544,7 @@ pub fn check(case: &Case) {
         is_polled: false,
         is_told: false,
         next: 0,
+        origin: None,
         is_cut: false,
         cause: None,
         signal: false,
