@@ -1123,12 +1123,12 @@ fn otp_67_the_ends_of_siblings_in_a_restart_are_not_significant() {
             s.leave("b", Err(Killed));
             let stop = "drop b, stop a, stop c, end a, drop a, end c, drop c";
             s.runs(&mut l, &format!("{stop}, start a, start b, start c"));
-            // They are once they end by themselves.
+            // They are once they end by themselves. The second pass comes to c before a.
             s.end("a", Ok(()));
             s.end("c", Ok(()));
             let stop = match auto {
-                Auto::Any => "end a, drop a, stop b, stop c, end b, drop b, end c, drop c",
-                _ => "end a, drop a, end c, drop c, stop b, end b, drop b",
+                Auto::Any => "end c, drop c, stop a, stop b, end a, drop a, end b, drop b",
+                _ => "end c, drop c, end a, drop a, stop b, end b, drop b",
             };
             s.ends(&mut l, stop, Ok(Err(RestartError::NotRetried { restarts: 1, source: Finished })));
         });
