@@ -51,7 +51,7 @@ fn the_old_generation_is_gone_before_the_new_one_is_made_and_it_yields_between()
     log.expect("make, poll a, poll b");
     generations.end(1, Err("b"));
     assert!(world.poll(group.as_mut()).is_pending());
-    log.expect("poll a, poll b, end b, drop b, tell a, poll a");
+    log.expect("poll b, end b, drop b, tell a, poll a");
     // It drains as long as it takes.
     assert!(world.poll(group.as_mut()).is_pending());
     log.expect("poll a");
@@ -67,14 +67,14 @@ fn the_old_generation_is_gone_before_the_new_one_is_made_and_it_yields_between()
     generations.end(1, Ok(2));
     generations.end(0, Err("a"));
     assert!(world.poll(group.as_mut()).is_pending());
-    log.expect("poll a, end a, drop a, drop b");
+    log.expect("poll b, end b, drop b, poll a, end a, drop a");
     assert!(world.poll(group.as_mut()).is_pending());
     log.expect("make, poll a, poll b");
 
     generations.end(0, Err("last"));
     let error = RestartError::LimitReached { restarts: 2, source: "last" };
     assert_eq!(world.poll(group.as_mut()), Poll::Ready(Err(error)));
-    log.expect("poll a, end a, drop a, drop b");
+    log.expect("poll b, poll a, end a, drop a, drop b");
 }
 
 /// What belongs to a generation holds one of these; their count says how much is left of it.
@@ -535,7 +535,7 @@ fn the_signal_ends_it_from_every_state() {
             When::Running => {
                 fire();
                 assert!(world.poll(group.as_mut()).is_pending());
-                log.expect("poll a, poll b, end signal, drop signal, tell a, drop b, poll a");
+                log.expect("end signal, drop signal, poll b, poll a, tell a, drop b, poll a");
                 generations.end(0, Err("late"));
                 assert_eq!(world.poll(group.as_mut()), Poll::Ready(Err(Cancelled)));
                 log.expect("poll a, end a, drop a");
@@ -544,15 +544,15 @@ fn the_signal_ends_it_from_every_state() {
                 fire();
                 generations.end(0, Err("failed"));
                 assert_eq!(world.poll(group.as_mut()), Poll::Ready(Err(Cancelled)));
-                log.expect("poll a, end a, drop a, drop b, end signal, drop signal, observe failed");
+                log.expect("end signal, drop signal, poll b, poll a, end a, drop a, drop b, observe failed");
             }
             When::Draining => {
                 generations.end(1, Err("failed"));
                 assert!(world.poll(group.as_mut()).is_pending());
-                log.expect("poll a, poll b, end b, drop b, tell a, poll a");
+                log.expect("poll b, end b, drop b, tell a, poll a");
                 fire();
                 assert!(world.poll(group.as_mut()).is_pending());
-                log.expect("poll a, end signal, drop signal");
+                log.expect("end signal, drop signal, poll a");
                 generations.end(0, Ok(1));
                 assert_eq!(world.poll(group.as_mut()), Poll::Ready(Err(Cancelled)));
                 log.expect("poll a, end a, drop a, observe failed");
@@ -561,7 +561,7 @@ fn the_signal_ends_it_from_every_state() {
                 generations.end(0, Err("failed"));
                 assert!(world.poll(group.as_mut()).is_pending());
                 let backed_off = if when == When::Between { ", end backoff, drop backoff" } else { "" };
-                log.expect(&format!("poll a, end a, drop a, drop b, observe failed{backed_off}"));
+                log.expect(&format!("poll b, poll a, end a, drop a, drop b, observe failed{backed_off}"));
                 if when == When::AsTheBackoffEnds {
                     backoff.open(());
                 }
