@@ -95,84 +95,9 @@ fn one_that_is_ready_and_kept_holds_nothing() {
     }
 }
 
-#[test]
-fn a_vec_polls_the_woken_children_in_index_order_and_a_tuple_each_pending_one() {
-    for container in CONTAINERS {
-        let _at = At(format!("{container:?}"));
-        let tells_wakes_apart = matches!(container, Container::Vec | Container::BoxedSlice);
-        let world = World::new();
-        let (children, gates) = probes(&world);
-        let mut all = gather_in!(container, children, |gather| gather);
-        let _ = world.poll(all.as_mut());
-        world.log.take();
-
-        // Woken in the other order, twice.
-        gates[2].wake();
-        gates[0].wake();
-        gates[2].wake();
-        let wakes = world.wakes.take();
-        if tells_wakes_apart {
-            assert_eq!(wakes, 1, "one wake of the parent for any number of woken children");
-        }
-        let _ = world.poll(all.as_mut());
-        world.log.expect(if tells_wakes_apart { "poll a, poll c" } else { "poll a, poll b, poll c" });
-        assert_eq!(world.wakes.take(), 0);
-
-        // A poll for another reason.
-        let _ = world.poll(all.as_mut());
-        world.log.expect(if tells_wakes_apart { "" } else { "poll a, poll b, poll c" });
-    }
-}
-
 /// Calls a closure in each poll; pending until told otherwise.
 fn acting(act: impl FnMut(&mut Context<'_>) -> Poll<Output>) -> impl Future<Output = Output> {
     poll_fn(act)
-}
-
-#[test]
-fn a_child_woken_by_a_sibling_before_it_is_polled_in_that_pass_one_behind_it_in_the_next_poll() {
-    for container in CONTAINERS {
-        let _at = At(format!("{container:?}"));
-        let world = World::new();
-        let wakers: [Rc<Cell<Option<Waker>>>; 3] = Default::default();
-        let turn = Rc::new(Cell::new(0));
-        let mut index = 0;
-        let children: [_; 3] = std::array::from_fn(|_| {
-            let (own, log, turn, all) = (index, world.log.clone(), turn.clone(), wakers.clone());
-            index += 1;
-            LocalBoxChild::new(acting(move |cx| {
-                log.push(format!("poll {own}"));
-                // In turn 1 the middle one wakes all three.
-                if turn.get() == 1 && own == 1 {
-                    turn.set(2);
-                    for waker in &all {
-                        let waker_of = waker.take().unwrap();
-                        waker_of.wake_by_ref();
-                        waker.set(Some(waker_of));
-                    }
-                }
-                all[own].set(Some(cx.waker().clone()));
-                Poll::Pending
-            }))
-        });
-        let mut all = gather_in!(container, children, |gather| gather);
-        let _ = world.poll(all.as_mut());
-        world.log.take();
-        world.wakes.take();
-
-        turn.set(1);
-        let middle = wakers[1].take().unwrap();
-        middle.wake_by_ref();
-        wakers[1].set(Some(middle));
-        world.wakes.take();
-        let _ = world.poll(all.as_mut());
-        let first = world.log.take().join(", ");
-        assert!(first.ends_with("poll 1, poll 2"), "{first}");
-        assert!(world.wakes.take() > 0, "the others are polled in the next poll, so the gather is woken");
-        let _ = world.poll(all.as_mut());
-        let second = world.log.take().join(", ");
-        assert!(second.starts_with("poll 0, poll 1"), "{second}");
-    }
 }
 
 #[test]
@@ -210,7 +135,7 @@ fn a_child_is_destroyed_when_it_ends_not_when_the_gather_does() {
         gates[0].open(Ok(0));
         gates[2].open(Ok(2));
         assert_eq!(world.poll(all.as_mut()), Poll::Ready(Ok(vec![0, 1, 2])));
-        world.log.expect("poll a, end a, drop a, poll c, end c, drop c");
+        world.log.expect("poll c, end c, drop c, poll a, end a, drop a");
     }
 }
 

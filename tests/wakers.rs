@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::future::{Future, pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -24,27 +24,35 @@ type Output = Result<usize, usize>;
 struct Children {
     wakers: Arc<Mutex<Vec<Option<Waker>>>>,
     polls: Arc<Mutex<Vec<usize>>>,
+    /// Whether they do in their polls what they were made to do.
+    act: Arc<AtomicBool>,
 }
 
 impl Children {
     fn new(count: usize) -> Self {
-        Children { wakers: Arc::new(Mutex::new(vec![None; count])), polls: Arc::default() }
+        Children { wakers: Arc::new(Mutex::new(vec![None; count])), polls: Arc::default(), act: Arc::default() }
+    }
+
+    fn count(&self) -> usize {
+        self.wakers.lock().unwrap().len()
     }
 
     fn make(&self) -> Vec<impl Future<Output = Output> + use<>> {
-        self.make_acting(|_, _| ())
+        self.make_acting(|_, _| Poll::Pending)
     }
 
     /// Each does this at the end of its polls, with its index.
-    fn make_acting(&self, act: fn(&Children, usize)) -> Vec<impl Future<Output = Output> + use<>> {
-        let count = self.wakers.lock().unwrap().len();
+    fn make_acting<A>(&self, act: A) -> Vec<impl Future<Output = Output> + use<A>>
+    where
+        A: Fn(&Children, usize) -> Poll<Output> + Clone,
+    {
+        let count = self.count();
         let child = |index| {
-            let children = self.clone();
+            let (children, act) = (self.clone(), act.clone());
             poll_fn(move |cx: &mut Context<'_>| {
                 children.polls.lock().unwrap().push(index);
                 children.wakers.lock().unwrap()[index] = Some(cx.waker().clone());
-                act(&children, index);
-                Poll::Pending
+                if children.act.load(Ordering::Relaxed) { act(&children, index) } else { Poll::Pending }
             })
         };
         (0..count).map(child).collect()
@@ -52,11 +60,7 @@ impl Children {
 
     /// Of one that was polled.
     fn waker(&self, index: usize) -> Waker {
-        self.waker_if_polled(index).unwrap()
-    }
-
-    fn waker_if_polled(&self, index: usize) -> Option<Waker> {
-        self.wakers.lock().unwrap().get(index)?.clone()
+        self.wakers.lock().unwrap()[index].clone().unwrap()
     }
 
     fn polled(&self) -> Vec<usize> {
@@ -100,7 +104,8 @@ fn a_parent_that_panics_once_in_a_wake_loses_that_wake_and_no_more() {
         }
         assert_eq!(parent.wakes.swap(0, Ordering::Relaxed), 1);
         assert!(gather.as_mut().poll(&mut cx).is_pending());
-        assert_eq!(children.polled(), if size == 1 { vec![0] } else { vec![0, size - 1] });
+        // The second pass begins behind the first child.
+        assert_eq!(children.polled(), if size == 1 { vec![0] } else { vec![size - 1, 0] });
         children.waker(size - 1).wake();
         assert_eq!(parent.wakes.load(Ordering::Relaxed), 1);
         drop((gather, waker));
@@ -112,53 +117,66 @@ fn a_parent_that_panics_once_in_a_wake_loses_that_wake_and_no_more() {
 #[test]
 fn a_child_polled_in_the_pass_in_which_it_was_woken_wakes_nobody() {
     for size in [2, 64, 65, 200, 4032, 4033, 10_000] {
-        let _at = At(format!("{size} children"));
-        let world = World::new();
-        let waker_of_last: Arc<Mutex<Option<Waker>>> = Arc::default();
-        let child = |index| {
-            let waker_of_last = waker_of_last.clone();
-            let mut polls = 0;
-            poll_fn(move |cx: &mut Context<'_>| {
-                polls += 1;
-                match index {
-                    0 if polls == 1 => cx.waker().wake_by_ref(),
-                    // In its second poll the first one wakes the last.
-                    0 if polls == 2 => waker_of_last.lock().unwrap().as_ref().unwrap().wake_by_ref(),
-                    _ if index == size - 1 => *waker_of_last.lock().unwrap() = Some(cx.waker().clone()),
-                    _ => {}
+        // The second pass begins with the second child, and ends with the first one.
+        for (waking, woken) in [(1, size - 1), (size / 2, 0), (size - 1, 0)] {
+            if waking == woken {
+                continue;
+            }
+            let _at = At(format!("{size} children, {waking} wakes {woken}"));
+            let world = World::new();
+            let children = Children::new(size);
+            let mut gather = Box::pin(gather(children.make_acting(move |children, index| {
+                if index == waking {
+                    children.waker(woken).wake();
                 }
-                Poll::<Output>::Pending
-            })
-        };
-        let mut gather = Box::pin(gather((0..size).map(child).collect::<Vec<_>>()));
-        assert!(world.poll(gather.as_mut()).is_pending());
-        assert_eq!(world.wakes.take(), 1);
-        assert!(world.poll(gather.as_mut()).is_pending());
-        assert_eq!(world.wakes.take(), 0);
-        // And it is found again when it is woken from outside.
-        waker_of_last.lock().unwrap().as_ref().unwrap().wake_by_ref();
-        assert_eq!(world.wakes.take(), 1);
+                Poll::Pending
+            })));
+            assert!(world.poll(gather.as_mut()).is_pending());
+            children.polled();
+            children.act.store(true, Ordering::Relaxed);
+            children.waker(waking).wake();
+            assert_eq!(world.wakes.take(), 1);
+            assert!(world.poll(gather.as_mut()).is_pending());
+            assert_eq!((children.polled(), world.wakes.take()), (vec![waking, woken], 0));
+            // And it is found again when it is woken from outside.
+            children.waker(woken).wake();
+            assert_eq!(world.wakes.take(), 1);
+            assert!(world.poll(gather.as_mut()).is_pending());
+            assert_eq!(children.polled(), [woken]);
+        }
     }
 }
 
+/// Round, from the second child to the first. Where they are pending again, that is 32 in a poll.
 #[test]
-fn children_that_wake_the_next_one_are_all_polled_in_one_poll() {
-    for size in SIZES {
-        let _at = At(format!("{size} children"));
+fn children_that_wake_the_next_one_are_polled_one_after_the_other() {
+    for (size, ends) in SIZES.into_iter().flat_map(|size| [(size, false), (size, true)]) {
+        let _at = At(format!("{size} children, which end: {ends}"));
         let world = World::new();
         let children = Children::new(size);
-        let mut gather = Box::pin(gather(children.make_acting(|children, index| {
-            if let Some(next) = children.waker_if_polled(index + 1) {
-                next.wake();
+        let mut gather = Box::pin(gather(children.make_acting(move |children, index| {
+            if index != 0 {
+                children.waker((index + 1) % children.count()).wake();
             }
+            if ends { Poll::Ready(Ok(index)) } else { Poll::Pending }
         })));
         assert!(world.poll(gather.as_mut()).is_pending());
         children.polled();
-        children.waker(0).wake();
+        children.act.store(true, Ordering::Relaxed);
+        let order: Vec<_> = (1..size).chain([0]).collect();
+        children.waker(order[0]).wake();
         assert_eq!(world.wakes.take(), 1);
+        if ends {
+            assert_eq!(world.poll(gather.as_mut()), Poll::Ready(Ok((0..size).collect())));
+            assert_eq!((children.polled(), world.wakes.take()), (order, 0));
+            continue;
+        }
+        for row in order.chunks(32) {
+            assert!(world.poll(gather.as_mut()).is_pending());
+            assert_eq!((children.polled(), world.wakes.take()), (row.to_vec(), usize::from(row.len() == 32)));
+        }
         assert!(world.poll(gather.as_mut()).is_pending());
-        assert_eq!(children.polled(), (0..size).collect::<Vec<_>>());
-        assert_eq!(world.wakes.take(), 0);
+        assert_eq!((children.polled(), world.wakes.take()), (vec![], 0));
     }
 }
 
