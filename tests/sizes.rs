@@ -405,6 +405,58 @@ fn those_that_have_not_started_are_cancelled_too() {
 }
 
 #[test]
+fn told_ones_that_have_not_started_begin_in_index_order_and_no_more_at_a_time() {
+    for size in SIZES.into_iter().filter(|size| (1..5000).contains(size)) {
+        for (limit, polled_first) in [1, 2, 64, 1000].into_iter().flat_map(|limit| [(limit, false), (limit, true)]) {
+            let _at = At(format!("{size} children, at most {limit}, polled first: {polled_first}"));
+            let (seen, world, signal) = (Rc::new(Seen::default()), World::new(), kit::Gate::new());
+            let (stop, running) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
+            let act = {
+                let (stop, running, mut started) = (stop.clone(), running.clone(), false);
+                move |_, cx: &mut Context<'_>| {
+                    if !std::mem::replace(&mut started, true) {
+                        running.set(running.get() + 1);
+                        assert!(running.get() <= limit);
+                    } else if stop.get() {
+                        running.set(running.get() - 1);
+                        return Poll::<Output>::Ready(Ok(1));
+                    }
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            };
+            // They end when they were told, in their second poll or later.
+            let children: Vec<_> =
+                noted(size, &seen, act).into_iter().map(|child| child.on_cancel(|_| stop.set(true))).collect();
+            let mut gather = Box::pin(gather(children).concurrency(limit).cancel_on(signal.clone().wait()));
+            if polled_first {
+                assert!(world.poll(gather.as_mut()).is_pending());
+                assert_eq!(seen.polls.borrow().len(), size.min(limit));
+            }
+            signal.open(());
+            let mut polls = 0;
+            let ended = loop {
+                polls += 1;
+                assert!(polls <= 2 * size + 2);
+                if let Poll::Ready(ended) = world.poll(gather.as_mut()) {
+                    break ended;
+                }
+                assert!(world.wakes.take() > 0);
+            };
+            // Each was polled to its end, and they began in index order.
+            assert_eq!((ended, running.get()), (Err(Cancelled), 0));
+            let (mut begun, mut polled) = (vec![], vec![false; size]);
+            for index in seen.polls.take() {
+                if !std::mem::replace(&mut polled[index], true) {
+                    begun.push(index);
+                }
+            }
+            assert_eq!((begun, seen.drops.take().len()), (all(size), size));
+        }
+    }
+}
+
+#[test]
 fn a_limit_holds_in_tuples_and_arrays_too() {
     for container in kit::CONTAINERS {
         let _at = At(format!("{container:?}"));

@@ -13,8 +13,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use gather::{Child, LocalBoxChild, OnCancel, gather};
-use kit::{At, CONTAINERS, Output, Token, World, gather_in, panic_of};
+use gather::{CancelExt, Cancelled, Child, Limit, LocalBoxChild, OnCancel, RestartError, gather, restart};
+use kit::{Alive, At, CONTAINERS, Container, Flatten, Output, Token, World, borrowing, gather_in, panic_of};
 use tokio::sync::Notify;
 
 const SIZES: [usize; 6] = [1, 2, 64, 65, 130, 4033];
@@ -348,5 +348,103 @@ fn children_that_wake_all_when_they_are_dropped() {
             wakers.borrow().iter().for_each(Waker::wake_by_ref);
             wakers.take().into_iter().for_each(Waker::wake);
         }
+    }
+}
+
+/// Children that hold references to locals of their own across each `await`, and so do the clean-ups, the signal, the grace
+/// and the backoff: where they lie, a shared reference that covers them is undefined behaviour.
+#[test]
+fn children_that_borrow_from_themselves() {
+    for container in CONTAINERS {
+        let _at = At(format!("{container:?}"));
+        let alive = &Alive::default();
+        let work = |rounds, output: Output| borrowing(alive.clone(), rounds, output);
+        let cleanup = || borrowing(alive.clone(), 2, ());
+        let hook = |future: Pin<&mut _>| drop(black_box(future));
+        let unchanged = |output: Output| output;
+        in_every_way(container, alive, work);
+        in_every_way(container, alive, |rounds, output| work(rounds, output).on_cancel(hook));
+        in_every_way(container, alive, |rounds, output| work(rounds, output).on_cancel(hook).map(unchanged));
+        in_every_way(container, alive, |rounds, output| work(rounds, output).cleanup(cleanup));
+        in_every_way(container, alive, |rounds, output| work(rounds, output).cleanup(cleanup).map(unchanged));
+        in_every_way(container, alive, |rounds, output| work(rounds, output).shield());
+        in_every_way(container, alive, |rounds, output| work(rounds, output).shield().map(unchanged).map(unchanged));
+        in_every_way(container, alive, |rounds, output| LocalBoxChild::new(work(rounds, output).on_cancel(hook)));
+    }
+}
+
+/// `child` is given how often it yields, and what it ends with.
+fn in_every_way<C: Child<Output = Output>>(container: Container, alive: &Alive, child: impl Fn(usize, Output) -> C) {
+    let world = World::new();
+    let waits = |rounds| borrowing(alive.clone(), rounds, ());
+    // Polls it to its end, by one poll more each time, and drops it.
+    macro_rules! end {
+        ($made:expr) => {{
+            for polls in 0..6 {
+                let mut dropped = Box::pin($made);
+                if (0..polls).all(|_| world.poll(dropped.as_mut()).is_pending()) {
+                    drop(dropped);
+                }
+                assert_eq!(alive.count(), 0);
+            }
+            let mut ended = Box::pin($made);
+            let Poll::Ready(result) = world.quiesce(ended.as_mut()).0 else { panic!("a wake was lost") };
+            assert_eq!(alive.count(), 0, "it is kept, and holds nothing");
+            result
+        }};
+    }
+    kit::hold_in!(container, (a b c), |hold| {
+        let complete = || hold([child(3, Ok(0)), child(0, Ok(1)), child(2, Ok(2))]);
+        let fail = || hold([child(4, Ok(0)), child(1, Err("failed")), child(4, Err("late"))]);
+        assert_eq!(end!(gather(complete())).flatten(), Ok(vec![0, 1, 2]));
+        assert_eq!(end!(gather(complete()).concurrency(1)).flatten(), Ok(vec![0, 1, 2]));
+        assert_eq!(end!(gather(fail())).flatten(), Err("failed"));
+        assert_eq!(end!(gather(fail()).grace(|| waits(1))).flatten(), Err("failed"));
+        for rounds in 0..4 {
+            // The signal comes first, in the turn of the failure, or after it.
+            let cancelled = end!(gather(fail()).cancel_on(waits(rounds)).grace(|| waits(2))).map(Flatten::flatten);
+            assert_eq!(cancelled, if rounds < 2 { Err(Cancelled) } else { Ok(Err("failed")) });
+            let nested = || gather(fail()).cancel_on(pending::<()>()).nested().map(|_| Output::Ok(1));
+            let sibling = || borrowing(alive.clone(), rounds, Output::Err("sibling"));
+            assert_eq!(end!(gather((nested(), sibling()))), Err("sibling"));
+            assert_eq!(end!(gather((sibling(), nested()))), Err("sibling"));
+        }
+
+        let restarted = || restart(Limit::restarts(2), fail).backoff(|_| waits(1)).grace(|| waits(1));
+        let given_up = RestartError::LimitReached { restarts: 2, source: "failed" };
+        assert_eq!(end!(restarted()).flatten(), Err(given_up));
+        for rounds in 0..5 {
+            assert_eq!(end!(restarted().cancel_on(waits(rounds))).map(Flatten::flatten), Err(Cancelled));
+            let nested = restarted().nested().map(|ended| ended.map(|_| 1).map_err(RestartError::into_source));
+            let sibling = borrowing(alive.clone(), rounds, Output::Err("sibling"));
+            let mut both = Box::pin(gather((nested, sibling)));
+            assert_eq!(world.quiesce(both.as_mut()).0, Poll::Ready(Err("sibling")));
+            assert_eq!(alive.count(), 0);
+        }
+    })
+}
+
+/// The gather over a `Vec` is moved after each poll.
+#[test]
+fn children_that_borrow_from_themselves_in_a_gather_that_is_moved() {
+    for (size, fails) in SIZES.into_iter().flat_map(|size| [(size, false), (size, true)]) {
+        let _at = At(format!("{size} children, fails: {fails}"));
+        let alive = Alive::default();
+        let children = with_room(size, |index| {
+            let output = if fails && index == size / 2 { Err("failed") } else { Ok(index) };
+            borrowing(alive.clone(), 1 + index % 3, output).cleanup(|| borrowing(alive.clone(), 2, ()))
+        });
+        let mut gather = Box::new(gather(children));
+        let mut polls = 0;
+        let result = loop {
+            polls += 1;
+            assert!(polls < 2 * size + 10);
+            gather = moved(gather);
+            if let Poll::Ready(result) = poll(&mut *gather) {
+                break result;
+            }
+        };
+        assert_eq!(result, if fails { Err("failed") } else { Ok((0..size).collect()) });
+        assert_eq!(alive.count(), 0);
     }
 }

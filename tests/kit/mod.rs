@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::future::Future;
+use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -411,6 +412,18 @@ pub async fn yield_now() {
         Poll::Pending
     })
     .await;
+}
+
+/// Yields so many times. Across each `await` it holds a reference to a local of its own, as an `async` block may.
+pub async fn borrowing<O>(alive: Alive, rounds: usize, output: O) -> O {
+    let mut local = (alive.enter(), [0; 4]);
+    let (_inside, counts) = black_box(&mut local);
+    for round in 0..rounds {
+        counts[round % 4] += 1;
+        yield_now().await;
+    }
+    assert_eq!(counts.iter().sum::<usize>(), rounds);
+    output
 }
 
 /// Says where an assertion failed.

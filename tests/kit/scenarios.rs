@@ -61,6 +61,7 @@ scenarios! {
     dropped,
     yielding,
     many,
+    self_borrowing,
     restarted,
     backoff_cancelled,
     tasks,
@@ -453,6 +454,43 @@ async fn many(on: On, container: Container) {
     };
     assert_eq!(result, Err(Cancelled));
     assert_eq!(alive.count(), 0);
+}
+
+/// Children that hold references to locals of their own across each `await`, and so do their clean-ups and the signal.
+async fn self_borrowing(_: On, container: Container) {
+    let alive = Alive::default();
+    let borrowing = |rounds, output: Ended| kit::borrowing(alive.clone(), rounds, output);
+    in_every_way(container, &alive, borrowing).await;
+    in_every_way(container, &alive, |rounds, output| borrowing(rounds, output).on_cancel(|_| ())).await;
+    let cleanup = || kit::borrowing(alive.clone(), 2, ());
+    in_every_way(container, &alive, |rounds, output| borrowing(rounds, output).cleanup(cleanup)).await;
+    in_every_way(container, &alive, |rounds, output| borrowing(rounds, output).shield()).await;
+    let mapped = |rounds, output| borrowing(rounds, output).on_cancel(|_| ()).map(|output| output);
+    in_every_way(container, &alive, mapped).await;
+}
+
+/// They lie in the container itself, none is boxed.
+async fn in_every_way<C, F>(container: Container, alive: &Alive, child: F)
+where
+    C: Child<Output = Ended> + Send,
+    F: Fn(usize, Ended) -> C + Sync + Send,
+{
+    kit::hold_in!(container, (a b c), |hold| {
+        let complete = || hold([child(3, Ok(1)), child(1, Ok(2)), child(2, Ok(3))]);
+        let fail = || hold([child(6, Ok(1)), child(2, Err("failed")), child(6, Err("late"))]);
+        assert_eq!(gather(complete()).await.flatten(), Ok(vec![1, 2, 3]));
+        assert_eq!(gather(fail()).await.flatten(), Err("failed"));
+        let signal = kit::borrowing(alive.clone(), 1, ());
+        assert_eq!(gather(fail()).cancel_on(signal).await.flatten(), Err(Cancelled));
+        let dropped = async { gather(fail()).await.map(|_| 0) };
+        assert_eq!(gather((dropped, kit::borrowing(alive.clone(), 1, Ok(0)))).race().await, Ok(0));
+        let nested = gather(fail()).nested().map(|_| Ended::Ok(0));
+        let sibling = kit::borrowing(alive.clone(), 1, Ended::Err("sibling"));
+        assert_eq!(gather((nested, sibling)).await, Err("sibling"));
+        let restarted = restart(Limit::restarts(2), fail).await.flatten();
+        assert_eq!(restarted, Err(RestartError::LimitReached { restarts: 2, source: "failed" }));
+        assert_eq!(alive.count(), 0);
+    })
 }
 
 /// Never two generations at a time, with a delay between them.
