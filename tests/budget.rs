@@ -1,9 +1,9 @@
-//! Tokio lets a task do 128 things in one poll; after that whatever it awaits is pending. What a child that uses all of it up
-//! in every poll leaves to the others: to the signal, to the grace, and to its siblings. And how many polls a group needs
-//! when more children are ready than one poll may see to.
+//! Under tokio's budget: a task gets 128 operations on tokio's resources in one poll, and every further one is pending.
+//! A busy child uses up all of them in each poll. It must leave a turn to the signal, the grace and its siblings, and a
+//! group must not take more and more polls for each child the more of them are ready at once.
 //!
-//! A busy child keeps tokio's paused clock from going on, so time is real here, a millisecond of it, except where the busy
-//! child itself moves the clock. Nothing hangs: a busy child that was polled too often panics.
+//! With a busy child the runtime is never idle, so a paused clock would stand still: most tests sleep for a real
+//! millisecond. Nothing hangs; a busy child panics when it is polled too often.
 
 #![cfg(feature = "alloc")]
 
@@ -21,7 +21,6 @@ use gather::{
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -41,25 +40,19 @@ const HOUR: Duration = Duration::from_secs(3600);
 const LIMIT: usize = 1000;
 const TIME: Duration = Duration::from_secs(2);
 
-/// Counts the polls of a busy child. Panics once they are too many.
-struct Polls {
-    count: Cell<usize>,
-    since: std::time::Instant,
-}
+/// Counts the polls of a busy child.
+struct Polls(Cell<usize>, std::time::Instant);
 
 impl Polls {
     fn new() -> Self {
-        Polls { count: Cell::new(0), since: std::time::Instant::now() }
+        Polls(Cell::new(0), std::time::Instant::now())
     }
 
     fn add(&self) -> usize {
-        let count = self.count.get() + 1;
-        self.count.set(count);
-        assert!(
-            count < LIMIT || self.since.elapsed() < TIME,
-            "nothing else had a turn in {count} polls of a busy child"
-        );
-        count
+        let Polls(count, since) = self;
+        count.set(count.get() + 1);
+        assert!(count.get() < LIMIT || since.elapsed() < TIME, "nothing else had a turn in {} polls", count.get());
+        count.get()
     }
 }
 
@@ -80,8 +73,10 @@ async fn busy(mut on_poll: impl FnMut(usize) -> Option<Output>) -> Output {
     .await
 }
 
-async fn endless() -> Output {
-    busy(|_| None).await
+/// Fails after a millisecond.
+async fn late() -> Output {
+    sleep(MILLISECOND).await;
+    Err("late")
 }
 
 fn runtimes() -> [(&'static str, Runtime); 2] {
@@ -94,19 +89,19 @@ async fn in_time<F: Future>(future: F) -> F::Output {
     timeout(PATIENCE, future).await.expect("hangs")
 }
 
-/// Runs it on both runtimes, in every container, for each of three places.
-fn in_each_cell(run: impl AsyncFn(Container, usize)) {
+/// Runs a test on both runtimes, in every container, for each of three places.
+fn in_each_cell(test: impl AsyncFn(Container, usize)) {
     for (name, runtime) in runtimes() {
         for container in CONTAINERS {
             for place in 0..3 {
                 let _at = At(format!("{name}, {container:?}, place {place}"));
-                runtime.block_on(in_time(run(container, place)));
+                runtime.block_on(in_time(test(container, place)));
             }
         }
     }
 }
 
-/// The first one at this place, and those behind it behind it, around the end.
+/// Moves the first child to this place, and the others with it.
 fn rotated<T>(mut children: [T; 3], place: usize) -> [T; 3] {
     children.rotate_right(place);
     children
@@ -114,21 +109,9 @@ fn rotated<T>(mut children: [T; 3], place: usize) -> [T; 3] {
 
 // The signal and the grace.
 
-/// Something to wait for, and what brings it about.
-struct Event {
-    comes: Any<'static, ()>,
-    fire: Box<dyn FnOnce()>,
-}
-
-impl Event {
-    fn new<F: Future + 'static>(comes: F, fire: impl FnOnce() + 'static) -> Self {
-        Event { comes: Box::pin(async { drop(comes.await) }), fire: Box::new(fire) }
-    }
-}
-
+/// What a busy child does in its tenth poll, or later when it gets something to do.
 type Fire = Rc<RefCell<Option<Box<dyn FnOnce()>>>>;
 
-/// Fires in its tenth poll, or later when there is something to fire.
 async fn firing(fire: Fire) -> Output {
     busy(|polls| {
         if polls >= 10 {
@@ -141,63 +124,66 @@ async fn firing(fire: Fire) -> Output {
     .await
 }
 
-/// As a signal, the event cancels a group with a busy child, which brings it about.
+/// Something to wait for, and what brings it about.
+struct Event {
+    comes: Any<'static, ()>,
+    fire: Fire,
+}
+
+impl Event {
+    fn new<F: Future + 'static>(comes: F, fire: impl FnOnce() + 'static) -> Self {
+        Event { comes: Box::pin(async { drop(comes.await) }), fire: Rc::new(RefCell::new(Some(Box::new(fire)))) }
+    }
+
+    /// Hands over what brings it about.
+    fn by(self, fire: &Fire) -> Any<'static, ()> {
+        fire.swap(&self.fire);
+        self.comes
+    }
+}
+
+/// As a signal, the event cancels a group whose busy child brings it about.
 fn cancels(event: fn() -> Event) {
-    let fired = || {
-        let Event { comes, fire } = event();
-        (comes, firing(Rc::new(RefCell::new(Some(fire)))))
-    };
     in_each_cell(async |container, place| {
-        let (signal, busy) = fired();
-        let children = rotated([Child::new(busy), Child::new(pending()), Child::new(pending())], place);
-        assert_eq!(gather_in!(container, children, |gather| gather.cancel_on(signal)).await, Err(Cancelled));
+        let Event { comes, fire } = event();
+        let children = rotated([Child::new(firing(fire)), Child::new(pending()), Child::new(pending())], place);
+        assert_eq!(gather_in!(container, children, |gather| gather.cancel_on(comes)).await, Err(Cancelled));
     });
     in_each_cell(async |container, _| {
-        let (signal, busy) = fired();
-        let alone = hold_in!(container, (a), |hold| kit::any(group(hold([busy])).cancel_on(signal)));
+        let Event { comes, fire } = event();
+        let alone = hold_in!(container, (a), |hold| kit::any(group(hold([firing(fire)])).cancel_on(comes)));
         assert_eq!(alone.await, Err(Cancelled));
     });
 }
 
-/// As a grace, it ends the drain of a busy child that is deaf, whether that had started before or not.
+/// As a grace, it ends the drain of a busy child that is deaf, started before or not.
 fn ends_a_drain(event: fn() -> Event) {
     in_each_cell(async |container, place| {
         let fire = Fire::default();
         let deaf = firing(fire.clone()).on_cancel(|_| ());
-        let failing = ready(Err("failed"));
-        let children = rotated([Child::new(deaf), Child::new(pending()), Child::new(failing)], place);
-        let grace = || {
-            let event = event();
-            fire.replace(Some(event.fire));
-            event.comes
-        };
-        assert_eq!(gather_in!(container, children, |gather| gather.grace(grace)).await, Err("failed"));
+        let children = rotated([Child::new(deaf), Child::new(pending()), Child::new(ready(Err("failed")))], place);
+        let all = gather_in!(container, children, |gather| gather.grace(|| event().by(&fire)));
+        assert_eq!(all.await, Err("failed"));
     });
 }
 
-/// As a signal, it cancels a restart: a generation with a busy child, or a backoff that is busy.
+/// As a signal, it cancels a restart: a generation with a busy child, or a busy backoff.
 fn cancels_a_restart(event: fn() -> Event) {
     in_each_cell(async |container, place| {
         let Event { comes, fire } = event();
-        let fire = Rc::new(RefCell::new(Some(fire)));
         let make = || rotated([Child::new(firing(fire.clone())), Child::new(pending()), Child::new(pending())], place);
         let all = hold_in!(container, (a b c), |hold| {
             kit::any(restart(Limit::unlimited(), holding(make, hold)).cancel_on(comes))
         });
         assert_eq!(all.await, Err(Cancelled));
+
+        let Event { comes, fire } = event();
+        let failing = restart(Limit::unlimited(), || [ready(Err::<(), _>("failed"))]);
+        assert_eq!(failing.backoff(|_| firing(fire.clone())).cancel_on(comes).await, Err(Cancelled));
     });
-    for (_, runtime) in runtimes() {
-        let all = async || {
-            let Event { comes, fire } = event();
-            let fire = Rc::new(RefCell::new(Some(fire)));
-            let failing = restart(Limit::unlimited(), || [ready(Err::<(), _>("failed"))]);
-            failing.backoff(|_| firing(fire.clone())).cancel_on(comes).await
-        };
-        assert_eq!(runtime.block_on(all()), Err(Cancelled));
-    }
 }
 
-/// As a restart's grace, it ends the drain of every generation.
+/// As a restart's grace, it ends the drain of each generation.
 fn ends_each_drain(event: fn() -> Event) {
     in_each_cell(async |container, place| {
         let fire = Fire::default();
@@ -205,24 +191,18 @@ fn ends_each_drain(event: fn() -> Event) {
             let deaf = firing(fire.clone()).on_cancel(|_| ());
             rotated([Child::new(deaf), Child::new(pending()), Child::new(ready(Err("failed")))], place)
         };
-        let grace = || {
-            let event = event();
-            fire.replace(Some(event.fire));
-            event.comes
-        };
         let all = hold_in!(container, (a b c), |hold| {
-            kit::any(restart(Limit::restarts(2), holding(make, hold)).grace(grace))
+            kit::any(restart(Limit::restarts(2), holding(make, hold)).grace(|| event().by(&fire)))
         });
         assert_eq!(all.await, Err(RestartError::LimitReached { restarts: 2, source: "failed" }));
     });
 }
 
-/// As the signal of a nested group, it cancels that one, beside a busy child in each of the two.
+/// As the signal of a nested group, it cancels that one, with a busy child in the group and another beside it.
 fn cancels_a_nested_group(event: fn() -> Event) {
     in_each_cell(async |container, place| {
         let Event { comes, fire } = event();
-        let fire = Rc::new(RefCell::new(Some(fire)));
-        let inner = rotated([Child::new(endless()), Child::new(pending()), Child::new(pending())], place);
+        let inner = rotated([Child::new(busy(|_| None)), Child::new(pending()), Child::new(pending())], place);
         let inner = in_container!(container, inner, |gather| {
             Child::new(gather.cancel_on(comes).nested().map(|ended| ended.map_or(Err("cancelled"), |_| Ok(0))))
         });
@@ -236,30 +216,13 @@ macro_rules! events {
         mod $name {
             use super::*;
 
-            #[test]
-            fn cancels() {
-                super::cancels(|| $event);
-            }
-
-            #[test]
-            fn ends_a_drain() {
-                super::ends_a_drain(|| $event);
-            }
-
-            #[test]
-            fn cancels_a_restart() {
-                super::cancels_a_restart(|| $event);
-            }
-
-            #[test]
-            fn ends_each_drain() {
-                super::ends_each_drain(|| $event);
-            }
-
-            #[test]
-            fn cancels_a_nested_group() {
-                super::cancels_a_nested_group(|| $event);
-            }
+            events! { $event => cancels ends_a_drain cancels_a_restart ends_each_drain cancels_a_nested_group }
+        }
+    )+};
+    ($event:expr => $($test:ident)+) => {$(
+        #[test]
+        fn $test() {
+            super::$test(|| $event);
         }
     )+};
 }
@@ -284,7 +247,7 @@ events! {
     };
 }
 
-/// In one test, so that none sees the signals of another.
+/// One test, so that none of them sees the signal of another.
 #[cfg(unix)]
 #[test]
 fn signals_of_the_process() {
@@ -298,10 +261,9 @@ fn signals_of_the_process() {
         Event::new(async move { terminated.recv().await }, || kill_process(getpid(), Signal::TERM).unwrap())
     };
     for event in [interrupt, terminate as fn() -> Event] {
-        cancels(event);
-        cancels_a_restart(event);
-        cancels_a_nested_group(event);
-        ends_a_drain(event);
+        for test in [cancels, ends_a_drain, cancels_a_restart, ends_each_drain, cancels_a_nested_group] {
+            test(event);
+        }
     }
 }
 
@@ -359,49 +321,38 @@ async fn a_heartbeat_goes_on_beside_a_worker_on_a_full_queue() {
 
 #[test]
 fn a_sibling_has_its_turn_under_every_policy() {
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Case {
-        FailFast,
-        Settle,
-        SettleCancelled,
-        Any,
-        Race,
-        Report,
-    }
-    use Case::*;
-
-    for case in [FailFast, Settle, SettleCancelled, Any, Race, Report] {
-        let _at = At(format!("{case:?}"));
+    for case in ["fail-fast", "settle", "settle, cancelled", "any", "race", "report"] {
+        let _at = At(case.into());
         in_each_cell(async |container, place| {
             let (told, third, stop) = (Cell::new(false), Gate::new(), Gate::new());
             let late = async {
-                sleep(MILLISECOND).await;
-                if case == SettleCancelled {
+                let late = late().await;
+                if case == "settle, cancelled" {
                     stop.open(());
                 } else {
                     told.set(true);
                     third.open(Ok(2));
                 }
-                if case == Any { Ok(7) } else { Err("late") }
+                if case == "any" { Ok(7) } else { late }
             };
             let busy = busy(|_| told.get().then_some(Ok(1)));
             let children = rotated([Child::new(busy), Child::new(late), Child::new(third.clone().wait())], place);
             match case {
-                FailFast => assert_eq!(gather_in!(container, children, |gather| gather).await, Err("late")),
-                Settle => {
-                    let expected = rotated([Ok(1), Err("late"), Ok(2)], place);
-                    assert_eq!(gather_in!(container, children, |gather| gather.settle()).await, expected);
+                "fail-fast" => assert_eq!(gather_in!(container, children, |gather| gather).await, Err("late")),
+                "settle" => {
+                    let all = gather_in!(container, children, |gather| gather.settle());
+                    assert_eq!(all.await, rotated([Ok(1), Err("late"), Ok(2)], place));
                 }
-                SettleCancelled => {
+                "settle, cancelled" => {
                     let all = gather_in!(container, children, |gather| gather.settle().cancel_on(stop.clone().wait()));
                     assert_eq!(all.await, Err(Cancelled));
                 }
-                Any => {
+                "any" => {
                     let all = future_in!(container, children, |gather| async { gather.any().await.ok() });
                     assert_eq!(all.await, Some(7));
                 }
-                Race => assert_eq!(future_in!(container, children, |gather| gather.race()).await, Err("late")),
-                Report => {
+                "race" => assert_eq!(future_in!(container, children, |gather| gather.race()).await, Err("late")),
+                _ => {
                     let all = future_in!(container, children, |gather| async { gather.report().await.cause });
                     assert_eq!(all.await, Cause::Failed((place + 1) % 3));
                 }
@@ -412,9 +363,9 @@ fn a_sibling_has_its_turn_under_every_policy() {
 
 #[test]
 fn a_sibling_has_its_turn_in_a_drain() {
-    for graced in [false, true] {
-        let _at = At(format!("graced: {graced}"));
-        in_each_cell(async |container, place| {
+    in_each_cell(async |container, place| {
+        for graced in [false, true] {
+            let _at = At(format!("graced: {graced}"));
             let cleaned = Cell::new(false);
             let told = busy(|_| cleaned.get().then_some(Ok(1))).on_cancel(|_| ());
             let cleanup = pending().cleanup(|| async {
@@ -426,16 +377,14 @@ fn a_sibling_has_its_turn_in_a_drain() {
                 Err("failed")
             };
             let children = rotated([Child::new(told), Child::new(cleanup), Child::new(failing)], place);
-            let report = match graced {
-                false => future_in!(container, children, |gather| async { outcomes(gather.report()).await }),
-                true => future_in!(container, children, |gather| async {
-                    outcomes(gather.grace(|| sleep(HOUR)).report()).await
-                }),
+            let all = match graced {
+                false => future_in!(container, children, |gather| outcomes(gather.report())),
+                true => future_in!(container, children, |gather| outcomes(gather.grace(|| sleep(HOUR)).report())),
             };
             let expected = [Outcome::Drained(Some(Ok(1))), Outcome::Drained(None), Outcome::Failed("failed")];
-            assert_eq!(report.await, rotated(expected, place));
-        });
-    }
+            assert_eq!(all.await, rotated(expected, place));
+        }
+    });
 }
 
 async fn outcomes<O: Flatten>(report: impl Future<Output = gather::Report<O>>) -> O::Flat {
@@ -445,54 +394,51 @@ async fn outcomes<O: Flatten>(report: impl Future<Output = gather::Report<O>>) -
 #[test]
 fn a_sibling_has_its_turn_in_each_generation() {
     in_each_cell(async |container, place| {
-        let late = || async {
-            sleep(MILLISECOND).await;
-            Err("late")
-        };
-        let make = || rotated([Child::new(endless()), Child::new(late()), Child::new(pending())], place);
+        let make = || rotated([Child::new(busy(|_| None)), Child::new(late()), Child::new(pending())], place);
         let all = hold_in!(container, (a b c), |hold| kit::any(restart(Limit::restarts(2), holding(make, hold))));
         assert_eq!(all.await, Err(RestartError::LimitReached { restarts: 2, source: "late" }));
     });
 }
 
-/// Also where all the others are busy, and so many that a pass is cut before the end.
+/// More of them than are polled in one pass.
 #[test]
 fn one_among_many_busy_ones_has_its_turn() {
-    let busy = |polls: &Rc<Polls>| {
-        let polls = polls.clone();
-        busy(move |_| {
-            polls.add(); // of all of them
-            None
-        })
-    };
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    for count in [2, 31, 32, 33, 64, 65, 96, 100, 128] {
-        for place in [0, 1, 5, count / 2, count - 1] {
-            let _at = At(format!("{place} of {count}"));
-            let polls = Rc::new(Polls::new());
-            let mut children: Vec<_> = (1..count).map(|_| Child::new(busy(&polls))).collect();
-            let late = async {
-                sleep(MILLISECOND).await;
-                Err("late")
+    /// Puts it among as many busy ones as there must be; their polls are counted together.
+    fn among<'a>(count: usize, place: usize, one: Child<'a, Output>) -> Vec<Child<'a, Output>> {
+        let polls = Rc::new(Polls::new());
+        let others = (1..count).map(|_| {
+            let polls = polls.clone();
+            let counted = move |_| {
+                polls.add();
+                None
             };
-            children.insert(place.min(count - 1), Child::new(late));
-            assert_eq!(runtime.block_on(group(children)), Err("late"), "while it runs");
+            Child::new(busy(counted).on_cancel(|_| ()))
+        });
+        let mut all: Vec<_> = others.collect();
+        all.insert(place, one);
+        all
+    }
 
-            let polls = Rc::new(Polls::new());
-            let mut children: Vec<_> = (1..count).map(|_| Child::new(busy(&polls).on_cancel(|_| ()))).collect();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    for count in [2, 31, 32, 33, 34, 40, 64, 65, 96, 100, 128] {
+        for place in [0, 1, count / 3, count / 2, count - 1] {
+            let _at = At(format!("{place} of {count}"));
+            let children = among(count, place, Child::new(late()));
+            assert_eq!(runtime.block_on(group(children).grace(|| ready(()))), Err("late"));
+
             let (sender, cleaned) = oneshot::channel();
             let cleanup = pending().cleanup(|| async {
                 sleep(MILLISECOND).await;
                 sender.send(()).unwrap();
             });
-            children.insert(place.min(count - 1), Child::new(cleanup));
+            let mut children = among(count, place, Child::new(cleanup));
             children.push(Child::new(ready(Err("failed"))));
-            assert_eq!(runtime.block_on(group(children).grace(|| cleaned)), Err("failed"), "in a drain");
+            assert_eq!(runtime.block_on(group(children).grace(|| cleaned)), Err("failed"));
         }
     }
 }
 
-/// In its every poll the busy child moves the clock by a tenth of a beat.
+/// The busy child moves the clock, by a tenth of a beat in each poll.
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_keeps_its_beat() {
     const BEATS: usize = 50;
@@ -542,15 +488,16 @@ impl<F: Future + Unpin> Future for Counted<'_, F> {
     }
 }
 
-/// Runs it for more and more children; no child may be polled more than three times, on the average.
-fn linear(case: &str, multi_thread: bool, run: impl AsyncFn(usize, &Cell<usize>)) {
+/// Runs a test with more and more children; they may be polled three times each, on average.
+fn linear(case: &str, test: impl AsyncFn(usize, &Cell<usize>)) {
     for count in [100, 1000, 10_000, 40_000] {
-        let [(_, current), (_, multi)] = runtimes();
-        let polls = Cell::new(0);
-        if multi_thread { multi } else { current }.block_on(async { in_time(run(count, &polls)).await });
-        let each = polls.get() as f64 / count as f64;
-        eprintln!("{case:<40} {count:>6} children {each:>8.2} polls each");
-        assert!(polls.get() <= 3 * count + 50, "{case}: {count} children were polled {} times", polls.get());
+        for (name, runtime) in runtimes() {
+            let polls = Cell::new(0);
+            runtime.block_on(in_time(test(count, &polls)));
+            let each = polls.get() as f64 / count as f64;
+            eprintln!("{case:<26} {name:<15} {count:>6} children {each:>6.2} polls each");
+            assert!(polls.get() <= 3 * count + 50, "{case}, {name}: {count} children took {} polls", polls.get());
+        }
     }
 }
 
@@ -568,7 +515,7 @@ fn send(senders: Vec<oneshot::Sender<()>>) {
 
 #[test]
 fn receivers_that_are_ready_at_first_take_few_polls() {
-    linear("receivers, ready at first", false, async |count, polls| {
+    linear("receivers, ready at first", async |count, polls| {
         let (senders, receivers) = channels(count);
         send(senders);
         assert!(group(counted(receivers, polls)).await.is_ok());
@@ -577,7 +524,7 @@ fn receivers_that_are_ready_at_first_take_few_polls() {
 
 #[test]
 fn receivers_that_become_ready_together_take_few_polls() {
-    linear("receivers, ready together", false, async |count, polls| {
+    linear("receivers, ready together", async |count, polls| {
         let (senders, receivers) = channels(count);
         let mut all = pin!(group(counted(receivers, polls)));
         assert!(poll_fn(|cx| Poll::Ready(all.as_mut().poll(cx).is_pending())).await);
@@ -588,43 +535,38 @@ fn receivers_that_become_ready_together_take_few_polls() {
 
 #[test]
 fn tasks_take_few_polls() {
-    for (case, multi_thread) in [("tasks, current_thread", false), ("tasks, multi_thread", true)] {
-        linear(case, multi_thread, async |count, polls| {
-            let tasks = (0..count).map(|_| tokio::spawn(async {})).collect();
-            assert!(group(counted(tasks, polls)).await.is_ok());
-        });
-    }
+    linear("tasks", async |count, polls| {
+        let tasks = (0..count).map(|_| tokio::spawn(async {})).collect();
+        assert!(group(counted(tasks, polls)).await.is_ok());
+    });
 }
 
 #[test]
 fn a_drain_of_aborted_tasks_takes_few_polls() {
-    for (case, multi_thread) in
-        [("drain of aborted tasks, current_thread", false), ("drain of aborted tasks, multi_thread", true)]
-    {
-        linear(case, multi_thread, async |count, polls| {
-            let alive = Alive::default();
-            let tasks = (0..count).map(|index| {
-                let inside = alive.enter();
-                tokio::spawn(async move {
-                    let _inside = inside;
-                    if index == 0 { Err("failed") } else { pending().await }
-                })
-            });
-            let tasks: Vec<JoinHandle<Result<(), _>>> = tasks.collect();
-            let run = Cell::new(None);
-            let abort = |task: Pin<&mut Counted<'_, JoinHandle<Result<(), &'static str>>>>| {
+    linear("drain of aborted tasks", async |count, polls| {
+        let alive = Alive::default();
+        let tasks = (0..count).map(|index| {
+            let inside = alive.enter();
+            tokio::spawn(async move {
+                let _inside = inside;
+                if index == 0 { Err("failed") } else { pending::<Result<(), _>>().await }
+            })
+        });
+        let tasks = counted(tasks.collect(), polls).into_iter();
+        let run = Cell::new(None);
+        let tasks = tasks.map(|task| {
+            let aborted = task.on_cancel(|task| {
                 if run.get().is_none() {
                     run.set(Some(task.polls.replace(0))); // the drain is counted by itself
                 }
                 task.future.abort();
-            };
-            let children = counted(tasks, polls).into_iter();
-            let children = children.map(|task| task.on_cancel(abort).map(|joined| joined.unwrap_or(Err("aborted"))));
-            assert_eq!(group(children.collect::<Vec<_>>()).await, Err("failed"));
-            assert_eq!(alive.count(), 0);
-            assert!(run.get().is_some_and(|polls| polls <= count + 1), "{:?} polls before the drain", run.get());
+            });
+            aborted.map(|joined| joined.unwrap_or(Err("aborted")))
         });
-    }
+        assert_eq!(group(tasks.collect::<Vec<_>>()).await, Err("failed"));
+        assert_eq!(alive.count(), 0);
+        assert!(run.get().is_some_and(|polls| polls <= count + 1), "{:?} polls before the drain", run.get());
+    });
 }
 
 // The drain under a limit of concurrency.
