@@ -909,7 +909,11 @@ enum PassEnd {
 impl<L: Concurrency> Turn<'_, '_, L> {
     /// Polls the children once, and starts those for which there is room. Writes down where the next pass begins.
     #[inline(always)]
-    fn pass<P, C: Children<P>, X: Index, const DRAINS: bool>(self, mut children: Pin<&mut C>, round: &mut Round<X>) -> PassEnd {
+    fn pass<P, C: Children<P>, X: Index, const DRAINS: bool>(
+        self,
+        mut children: Pin<&mut C>,
+        round: &mut Round<X>,
+    ) -> PassEnd {
         let started = self.concurrency.started();
         let span = match self.is_first {
             true if DRAINS => Span::All,

@@ -114,7 +114,31 @@ fn two_woken_of_many_are_the_first_by_turns() {
     }
 }
 
-/// The next pass goes on behind the cut, so that all are polled equally often.
+/// Where passes of children that are always woken begin, when each is cut: each goes on behind the last one, until they
+/// have gone round; then the next one begins a child later than the first of them.
+struct Rows {
+    size: usize,
+    /// With whom the round began, and how many were polled since.
+    origin: usize,
+    polled: usize,
+}
+
+impl Rows {
+    fn new(size: usize) -> Self {
+        Rows { size, origin: 1, polled: 0 }
+    }
+
+    fn next(&mut self) -> Vec<usize> {
+        let polled = row(self.origin + self.polled, CUT, self.size);
+        self.polled += CUT;
+        if self.polled >= self.size {
+            (self.origin, self.polled) = (self.origin + 1, 0);
+        }
+        polled
+    }
+}
+
+/// The next pass goes on behind the cut; and in time each child is the first of a pass.
 #[test]
 fn a_pass_ends_behind_32_that_are_pending_again() {
     for size in SIZES {
@@ -128,24 +152,22 @@ fn a_pass_ends_behind_32_that_are_pending_again() {
             };
             // The first pass is not cut.
             assert_eq!(pass(&world, &shared, all.as_mut()), (row(0, size, size), 1));
-            let (mut counts, mut from) = (vec![0; size], 1);
-            for _ in 0..size {
+            let (mut rows, mut first) = (Rows::new(size), BTreeSet::new());
+            for _ in 0..2 * size {
                 let (polled, wakes) = pass(&world, &shared, all.as_mut());
-                assert_eq!((&polled, wakes), (&row(from, CUT, size), 1));
-                from = (from + CUT) % size;
-                polled.into_iter().for_each(|index| counts[index] += 1);
+                assert_eq!((&polled, wakes), (&rows.next(), 1));
+                first.insert(polled[0]);
             }
-            assert_eq!(counts, vec![CUT; size]);
-            // Once they no longer wake themselves, those that were woken are polled, row by row.
+            assert_eq!(first.len(), size, "each was the first of a pass");
+            // Once they no longer wake themselves, each is polled once more.
             shared.yields.set(false);
-            let mut left = size;
-            while left > 0 {
-                let count = left.min(CUT);
-                let expected = (row(from, count, size), usize::from(count == CUT));
-                assert_eq!(pass(&world, &shared, all.as_mut()), expected);
-                (from, left) = ((from + count) % size, left - count);
+            let mut polled = vec![];
+            while world.wakes.take() > 0 || polled.is_empty() {
+                assert!(world.poll(all.as_mut()).is_pending());
+                polled.extend(shared.polled());
             }
-            assert_eq!(pass(&world, &shared, all.as_mut()), (vec![], 0));
+            polled.sort_unstable();
+            assert_eq!(polled, row(0, size, size));
         }
     }
 }
@@ -225,25 +247,25 @@ fn the_first_pass_of_a_drain_is_not_cut_and_later_ones_are() {
                     Box::pin(async { cancelled.await.map(|_| ()) })
                 }
             };
-            let mut from = 0;
+            let mut rows = Rows::new(100);
             for number in 0..polls {
-                let count = if number == 0 { 100 } else { CUT };
-                assert_eq!(pass(&world, &shared, all.as_mut()), (row(from, count, 100), 1));
-                from = if number == 0 { 1 } else { from + CUT };
+                let expected = if number == 0 { row(0, 100, 100) } else { rows.next() };
+                assert_eq!(pass(&world, &shared, all.as_mut()), (expected, 1));
             }
             signal.open(());
             let (polled, wakes) = pass(&world, &shared, all.as_mut());
             // A signal that is ready in the first poll starts nobody: then they are polled in the drain alone.
-            let mut expected = if polls == 0 { vec![] } else { row(from, CUT, 100) };
+            let mut expected = if polls == 0 { vec![] } else { rows.next() };
             expected.extend(0..100);
             assert_eq!(polled, expected);
             assert!(wakes > 0);
-            for number in 0..50 {
-                assert_eq!(pass(&world, &shared, all.as_mut()), (row(1 + number * CUT, CUT, 100), 1));
+            let mut rows = Rows::new(100);
+            for _ in 0..50 {
+                assert_eq!(pass(&world, &shared, all.as_mut()), (rows.next(), 1));
             }
             shared.end(0..100);
             assert_eq!(world.poll(all.as_mut()), Poll::Ready(Err(Cancelled)));
-            assert_eq!(shared.polled(), row(1 + 50 * CUT, 100, 100));
+            assert_eq!(shared.polled(), row(rows.next()[0], 100, 100));
         }
     }
 }
@@ -260,9 +282,11 @@ fn a_freed_place_is_filled_in_a_poll_whose_pass_is_cut() {
     // Behind the cut, and not behind the one that was started.
     let expected: Vec<_> = (38..41).chain(0..5).chain(6..30).collect();
     assert_eq!(pass(&world, &shared, all.as_mut()), (expected, 1));
-    // Three places are freed; behind them are 29, and none is polled twice.
+    // That one went round. Three places are freed behind 31 others, and none is polled twice.
     shared.end(38..41);
-    let expected: Vec<_> = (30..41).chain(0..5).chain(6..30).chain(41..44).collect();
+    let expected: Vec<_> = (2..5).chain(6..34).chain(34..35).collect();
+    assert_eq!(pass(&world, &shared, all.as_mut()), (expected, 1));
+    let expected: Vec<_> = (35..41).chain(0..5).chain(6..33).chain(41..44).collect();
     assert_eq!(pass(&world, &shared, all.as_mut()), (expected, 1));
 }
 
@@ -299,8 +323,11 @@ fn an_array_is_not_cut() {
 /// Where a pass begins and ends, said in the simplest words.
 #[derive(Default)]
 struct Naive {
+    size: usize,
     woken: BTreeSet<usize>,
     next: usize,
+    /// With whom the round began that the next pass goes on with.
+    origin: Option<usize>,
 }
 
 impl Naive {
@@ -313,14 +340,20 @@ impl Naive {
             polled.push(index);
             fruitless = if ends.contains(&index) { 0 } else { fruitless + 1 };
             if fruitless == CUT {
-                self.next = index + 1;
-                return (polled, true);
+                break;
             }
         }
-        if let Some(first) = polled.first() {
-            self.next = first + 1;
+        let is_cut = fruitless == CUT;
+        if let [first, ..] = polled[..] {
+            let (origin, from) = self.origin.map_or((first, first), |origin| (origin, self.next));
+            // From there to the one behind the cut.
+            let last = *polled.last().unwrap();
+            let way = (last + self.size - from % self.size) % self.size + 1;
+            let mut steps = usize::from(self.origin.is_none())..=way;
+            let is_round = !is_cut || steps.any(|step| (from + step) % self.size == origin);
+            (self.next, self.origin) = if is_round { (origin + 1, None) } else { (last + 1, Some(origin)) };
         }
-        (polled, false)
+        (polled, is_cut)
     }
 }
 
@@ -350,7 +383,7 @@ fn passes_are_those_of_a_naive_model() {
             world.wakes.take();
             assert_eq!(pass(&world, &shared, all.as_mut()), (row(0, size, size), 0));
         }
-        let mut model = Naive { woken: BTreeSet::new(), next: 1 };
+        let mut model = Naive { size, woken: BTreeSet::new(), next: 1, origin: None };
         let (mut live, mut was_cut): (BTreeSet<usize>, bool) = ((0..size).collect(), false);
         loop {
             let rest: Vec<_> = live.iter().copied().collect();

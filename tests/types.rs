@@ -250,15 +250,15 @@ mod sizes {
     fn sizes_are_pinned() {
         let four = || (child_129(), child_129(), child_129(), child_129());
         assert_eq!(size_of_val(&four()), 516);
-        assert_eq!(size_of_val(&gather(four())), 524);
-        assert_eq!(size_of_val(&gather([child_129(), child_129(), child_129(), child_129()])), 532);
+        assert_eq!(size_of_val(&gather(four())), 525);
+        assert_eq!(size_of_val(&gather([child_129(), child_129(), child_129(), child_129()])), 536);
 
         let asyncs = (async_129(), async_129(), async_129(), async_129());
         assert_eq!(size_of_val(&asyncs), 516);
-        assert_eq!(size_of_val(&gather(asyncs)), 524);
+        assert_eq!(size_of_val(&gather(asyncs)), 525);
 
-        assert_eq!(size_of_val(&gather(())), 4);
+        assert_eq!(size_of_val(&gather(())), 5);
         assert_eq!(size_of_val(&gather((ready(Ok::<u64, u64>(1)), pending::<Result<u64, u64>>()))), 56);
-        assert_eq!(size_of::<Gather<Vec<Child129>>>(), 96);
+        assert_eq!(size_of::<Gather<Vec<Child129>>>(), 104);
     }
 }
