@@ -600,7 +600,7 @@ fn array<const N: usize>(criterion: &mut Criterion) {
     for (case, polls) in [("array, ready", 0), ("array, yields once", 1)] {
         let mut group = group(criterion, case);
         group.throughput(Throughput::Elements(N as u64));
-        group.bench_function(BenchmarkId::new("gather", N), |b| b.iter(|| run(gather(children(polls)))));
+        group.bench_function(BenchmarkId::new("gather", N), |b| b.iter(|| run(gather(children(polls)).into_future())));
         group.bench_function(BenchmarkId::new("futures_concurrency::TryJoin", N), |b| {
             b.iter(|| run(children(polls).try_join()))
         });

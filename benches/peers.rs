@@ -34,7 +34,7 @@ impl Peer for Ours {
     const NAME: &str = "gather";
 
     fn join<C: Future<Output = Output>>(children: Vec<C>) -> impl Future<Output = Outputs> {
-        gather::gather(children)
+        gather::gather(children).into_future()
     }
 }
 

@@ -14,7 +14,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
-use gather::{Cause, Gather, Outcome};
+use gather::{Cause, Group, Outcome};
 use indicatif::{ProgressBar, ProgressStyle};
 
 const FILES: usize = 400;
@@ -31,13 +31,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bar = ProgressBar::new(FILES as u64).with_style(ProgressStyle::with_template(style)?);
     let client = reqwest::Client::new();
 
-    let downloads: Gather<_> = (0..FILES).map(|file| download(&client, server, file, &bar)).collect();
+    let downloads: Group<_> = (0..FILES).map(|file| download(&client, server, file, &bar)).collect();
     let report = downloads
         .concurrency(AT_ONCE)
         // A failure does not end the others.
         .settle()
         .report()
-        .cancel_on(tokio::signal::ctrl_c())
+        .cancel_when(tokio::signal::ctrl_c())
         .await;
     bar.finish_and_clear();
 

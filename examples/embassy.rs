@@ -82,8 +82,11 @@ async fn main(_spawner: Spawner) {
         (sensor(&wanted), motor.run(&wanted, &stop).on_cancel(|_| stop.signal(())), link())
     })
     .grace(|| Timer::after_secs(1))
-    .observe(|failure| println!("all are gone: {:?}", failure.error))
-    .backoff(|failure| Timer::after(Duration::from_millis(50) * (failure.restarts + 1)));
+    .observe(|failure| println!("failed: {:?}", failure.error))
+    .backoff(|failure| {
+        println!("all are gone");
+        Timer::after(Duration::from_millis(50) * (failure.restarts + 1))
+    });
 
     let result = group.await;
     println!("given up: {result:?}");

@@ -60,6 +60,7 @@ async fn foo_and_bar(sleep: Sleep) {
     let mut generation = 0;
     let group = restart(Limit::restarts(3), || {
         generation += 1;
+        assert_eq!(foos.get(), 0, "the old generation is gone");
         println!(" generation {generation}");
         let foo_child = foo(sleep, &foos).cleanup(move || async move {
             println!("  foo is cancelled: its clean-up begins");
@@ -68,7 +69,7 @@ async fn foo_and_bar(sleep: Sleep) {
         });
         (foo_child, bar(sleep))
     })
-    .observe(|failure| println!("  all are gone: child {} had failed with {}", failure.index, failure.error));
+    .observe(|failure| println!("  child {} failed with {}", failure.index, failure.error));
     match group.await {
         Ok(_) => unreachable!("foo runs for ever"),
         Err(error) => println!(" given up: {error}: {}", error.clone().into_source()),
@@ -114,7 +115,7 @@ async fn four_cases(sleep: Sleep) {
     assert_eq!(result, Err("b was cancelled"));
 
     println!(" the gather itself is cancelled");
-    let result = gather((cleaning("a"), cleaning("b"))).cancel_on(sleep(SECOND)).await;
+    let result = gather((cleaning("a"), cleaning("b"))).cancel_when(sleep(SECOND)).await;
     println!("  => {result:?}");
     assert_eq!(result, Err(Cancelled));
 }

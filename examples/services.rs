@@ -59,15 +59,19 @@ pub(crate) async fn serve(api: SocketAddr, metrics: SocketAddr) -> Result<(), Re
         )
     })
     // A port that another program holds is not freed by trying again. It is never held by our own last generation.
-    .when(|error| !matches!(error, Error::Listen(_, source) if source.kind() == io::ErrorKind::AddrInUse))
-    .observe(|failure| println!("all are gone, because {}", failure.error))
-    .backoff(|failure| sleep(BACKOFF * 2u32.pow(failure.recent)))
+    .when(|failure| !matches!(failure.error, Error::Listen(_, source) if source.kind() == io::ErrorKind::AddrInUse))
+    // At once, before the others are cancelled.
+    .observe(|failure| println!("failed: {}", failure.error))
+    .backoff(|failure| {
+        println!("all are gone, because {}", failure.error);
+        sleep(BACKOFF * 2u32.pow(failure.recent))
+    })
     // For clients that would keep a generation for ever.
     .grace(|| async {
         sleep(GRACE).await;
         println!("the grace is over: who is left is cut off");
     })
-    .cancel_on(async {
+    .cancel_when(async {
         tokio::signal::ctrl_c().await.expect("a handler for ctrl-c");
         println!("ctrl-c");
     });

@@ -81,10 +81,66 @@ pub trait Child {
 
     /// Polled in place of [`poll_child`](Self::poll_child) once [`cancel`](Self::cancel) has answered
     /// [`OnCancel::Drain`]: for the first time in that same poll of the gather, without a wake (under
-    /// [`concurrency`](crate::Gather::concurrency), when there is room for it); after that when it has woken its waker. `None`: it has ended without a result. By default it polls [`poll_child`](Self::poll_child) on,
+    /// [`concurrency`](crate::Group::concurrency), when there is room for it); after that when it has woken its waker. `None`: it has ended without a result. By default it polls [`poll_child`](Self::poll_child) on,
     /// to a late result.
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
         self.poll_child(cx).map(Some)
+    }
+
+    /// Whether something is lost when it is dropped untold, so that `tracing` warns of it.
+    #[doc(hidden)]
+    fn drains(self: Pin<&mut Self>) -> bool {
+        true
+    }
+}
+
+/// What can be given to [`gather`](crate::gather()) as a child: every [`Child`], and so every future; and a
+/// [`Group`](crate::Group) or a [`Supervisor`](crate::Supervisor), which runs its own handshake when it is cancelled.
+///
+/// # Examples
+///
+/// ```
+/// use gather::{CancelExt, gather};
+/// use std::cell::Cell;
+/// use std::future::{pending, ready};
+///
+/// let closed = Cell::new(false);
+/// let inner = gather([pending::<Result<(), &str>>().cleanup(|| async { closed.set(true) })]);
+/// let outer = gather((inner, ready(Err::<(), _>("failed"))));
+/// assert_eq!(pollster::block_on(outer), Err("failed"));
+/// assert!(closed.get()); // the inner group was told, and has cleaned up
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a child of a gather: it is neither a future, nor an adapter of one, nor a group",
+    label = "not a future",
+    note = "pass an `async` block, or what calling an `async fn` or a closure returns; the closure of `cleanup` must return a future"
+)]
+pub trait IntoChild: Sized {
+    /// The child that it becomes.
+    type Child: Child;
+
+    /// Makes it a child.
+    fn into_child(self) -> Self::Child;
+
+    /// All of them. Those that are children already stay where they are.
+    #[cfg(feature = "alloc")]
+    #[doc(hidden)]
+    fn into_children(children: alloc::vec::Vec<Self>) -> alloc::vec::Vec<Self::Child> {
+        children.into_iter().map(Self::into_child).collect()
+    }
+}
+
+impl<C: Child> IntoChild for C {
+    type Child = C;
+
+    #[inline(always)]
+    fn into_child(self) -> C {
+        self
+    }
+
+    #[cfg(feature = "alloc")]
+    fn into_children(children: alloc::vec::Vec<C>) -> alloc::vec::Vec<C> {
+        children
     }
 }
 
@@ -93,6 +149,10 @@ impl<F: Future + ?Sized> Child for F {
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll(cx)
+    }
+
+    fn drains(self: Pin<&mut Self>) -> bool {
+        false
     }
 }
 

@@ -9,7 +9,7 @@
 //!   `is_terminated`, whose signatures force a shared reference, are called by users alone, never within the crate.
 
 mod array;
-mod inline;
+mod slot;
 mod tuple;
 #[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
 mod vec;
@@ -19,18 +19,42 @@ use core::ops::{ControlFlow, Range};
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-pub(crate) use tuple::for_each_arity;
-
 use crate::child::{Child, OnCancel};
-use crate::outcome::End;
-use crate::policy::Judge;
+use crate::judge::{End, Judge, Policy};
 
-/// What can be gathered: a tuple of up to 16 [`Child`]ren of any types, an array `[C; N]`, and with the feature `alloc`
-/// a `Vec<C>` or a `Box<[C]>`.
+/// What [`gather`](crate::gather()) takes: a tuple of up to 16, an array, or with the feature `alloc` a `Vec` or a boxed
+/// slice. Says nothing yet about the children's outputs; see [`IntoChildren`], which does. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be gathered",
+    label = "not a tuple of up to 16 children, an array, a `Vec` or a boxed slice of them",
+    note = "several children: `gather((a, b))`; a single one, also a group: `gather([child])`"
+)]
+#[cfg_attr(
+    feature = "alloc",
+    diagnostic::on_unimplemented(note = "those of an iterator: `iter.collect::<Group<_>>()`")
+)]
+#[cfg_attr(
+    not(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic"))),
+    diagnostic::on_unimplemented(
+        note = "a `Vec` or a boxed slice needs the feature `alloc`, and on a target without compare-and-swap also the \
+                feature `portable-atomic`"
+    )
+)]
+pub trait Container: sealed::Sealed {
+    /// How many children it holds.
+    #[doc(hidden)]
+    fn count(&self) -> usize;
+}
+
+/// What can be gathered: a tuple of up to 16 children of any types, an array `[C; N]`, and with the feature `alloc` a
+/// `Vec<C>` or a `Box<[C]>`. A child is whatever is [`IntoChild`](crate::IntoChild): a future, an adapter of one, or a
+/// group.
 ///
 /// On targets without compare-and-swap, such as thumbv6m, the last two need the feature `portable-atomic` as well.
 ///
-/// Sealed: implemented for these alone.
+/// `P` is the policy, which has to make something of each child's output:
+/// [`FailFast`](crate::policy::FailFast) wants children that return a
+/// `Result`, with one type of error. Sealed: implemented for these containers alone.
 ///
 /// | container | when it is polled | memory |
 /// |---|---|---|
@@ -57,60 +81,58 @@ use crate::policy::Judge;
 /// # }
 /// # });
 /// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be gathered",
-    label = "not a tuple of up to 16 children, an array, a `Vec` or a boxed slice of them",
-    note = "several children: `gather((a, b))`; a single one: `gather([child])`; a gather or a restart: `[group.nested()]`, or \
-            else it is dropped without its clean-ups"
-)]
-#[cfg_attr(
-    feature = "alloc",
-    diagnostic::on_unimplemented(note = "those of an iterator: `iter.collect::<Gather<_>>()`")
-)]
-#[cfg_attr(
-    not(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic"))),
-    diagnostic::on_unimplemented(
-        note = "a `Vec` or a boxed slice needs the feature `alloc`, and on a target without compare-and-swap also the \
-                feature `portable-atomic`"
-    )
-)]
-pub trait IntoChildren: Sized + sealed::Sealed {
-    /// How they are held under a policy.
+///
+/// As a bound, for functions of one's own:
+///
+/// ```
+/// use gather::{Group, IntoChildren, gather, policy::FailFast};
+/// use std::future::ready;
+///
+/// async fn all<I: IntoChildren<FailFast>>(children: I) -> <Group<I> as IntoFuture>::Output {
+///     gather(children).await
+/// }
+///
+/// assert_eq!(pollster::block_on(all((ready(Ok::<_, ()>(1)), ready(Ok(2))))), Ok((1, 2)));
+/// ```
+pub trait IntoChildren<P>: Container {
+    /// The children as they run.
     #[doc(hidden)]
-    type Children<P>;
-    /// Holds the index of any child.
-    #[doc(hidden)]
-    type Index: Index;
+    type Children: Children<Policy = P>;
 
     #[doc(hidden)]
-    fn into_children<P>(self) -> Self::Children<P>;
+    fn into_children(self) -> Self::Children;
     /// Children of which none is left.
     #[doc(hidden)]
-    fn vacant<P>() -> Self::Children<P>;
-    /// How many there are or were, of a generation that has not ended.
-    #[doc(hidden)]
-    fn count<P>(children: &Self::Children<P>) -> usize;
-    /// Whether the child of this index has not ended. For `Debug`, which has but a shared reference.
-    #[doc(hidden)]
-    fn is_live_at<P>(children: &Self::Children<P>, index: usize) -> bool;
-    /// For children that were never polled.
-    #[doc(hidden)]
-    fn change_policy<Old, New>(children: Self::Children<Old>) -> Self::Children<New>;
+    fn vacant() -> Self::Children;
 }
 
 pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// The children of a gather under the policy `P`.
-pub trait Children<P> {
+/// How children are counted. Apart from [`Children`], so that the type of a future holds for any child.
+pub trait Indexed {
+    /// Holds the index of any child.
+    type Index: Index;
+}
+
+/// The children of a gather that runs.
+pub trait Children: Indexed {
+    /// What becomes of their outputs.
+    type Policy: Policy;
     /// What was kept of all of them, in their shape.
     type Kept;
     /// What is made of the output that stopped the gather.
     type Stop;
-
     /// Whether `Span::Woken` visits the woken children alone. If not, it visits all.
     const KNOWS_WOKEN: bool;
+
+    /// How many there are or were, of a generation that has not ended. For `Debug`, as the next one, and for children
+    /// that were not polled.
+    fn count(&self) -> usize;
+
+    /// Whether the child of this index has not ended. For `Debug`, which has but a shared reference.
+    fn is_live_at(&self, index: usize) -> bool;
 
     /// Whether a child is left.
     fn is_live(self: Pin<&mut Self>) -> bool;
@@ -124,16 +146,19 @@ pub trait Children<P> {
 
     /// Visits the live children of the span in its order, until the visitor breaks. Under `Woken` and `All` a child that
     /// is visited no longer counts as woken; one that the visit did not come to still does.
-    fn visit<V: Visitor<P>>(self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()>;
+    fn visit<V: Visitor>(self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()>;
 
     /// Drops what was kept, but not the output that stopped the gather.
-    fn discard_kept(self: Pin<&mut Self>, stopped: Option<usize>);
+    fn discard_kept(self: Pin<&mut Self>);
 
     /// Takes what was kept of each child. All must have ended, and something have been kept of each.
     fn take_kept(self: Pin<&mut Self>) -> Self::Kept;
 
-    /// Takes the output that stopped the gather, which the child of this index left.
+    /// Takes what is made of the output that stopped the gather, which the child of this index left.
     fn take_stop(self: Pin<&mut Self>, index: usize) -> Self::Stop;
+
+    /// Looks at it, also where the output was kept with the others. `None`: the policy makes nothing of it to look at.
+    fn stop_at(self: Pin<&mut Self>, index: usize) -> Option<&Self::Stop>;
 
     /// Drops all that is left, in index order.
     fn clear(self: Pin<&mut Self>);
@@ -166,8 +191,8 @@ impl Span {
 }
 
 /// What is done with each child of a visit.
-pub trait Visitor<P> {
-    fn visit(&mut self, index: usize, place: impl Place<P>) -> ControlFlow<()>;
+pub trait Visitor {
+    fn visit(&mut self, index: usize, place: impl Place) -> ControlFlow<()>;
 }
 
 /// What came of polling a child.
@@ -191,11 +216,9 @@ pub enum Step {
 ///
 /// Whether a live child is pending or draining is not written down for each: in a gather that runs all are pending, in
 /// one that drains all are draining.
-pub trait Place<P>: Sized {
-    type Child: Child<Output = Self::Output>;
-    type Output;
-    type Judge: Judge<Self::Output>;
-    const KEEPS_ALL: bool;
+pub trait Place: Sized {
+    type Child: Child;
+    type Policy: Policy + Judge<OutputOf<Self>>;
 
     fn child(&mut self) -> Pin<&mut Self::Child>;
 
@@ -209,10 +232,10 @@ pub trait Place<P>: Sized {
     }
 
     /// Destroys the child, and keeps how it ended.
-    fn keep(self, end: End<Self::Output>);
+    fn keep(self, end: End<OutputOf<Self>>);
 
-    /// Destroys the child, and puts its output by as the one that stopped the gather.
-    fn stop(self, output: Self::Output);
+    /// Destroys the child, and keeps its output as the one that stopped the gather.
+    fn stop(self, output: OutputOf<Self>);
 
     /// Destroys the child, and keeps nothing.
     fn discard(self);
@@ -222,8 +245,8 @@ pub trait Place<P>: Sized {
         match self.poll_with(cx, Child::poll_child) {
             Poll::Pending => Step::Pending,
             Poll::Ready(output) => {
-                let stops = Self::Judge::stops(&output);
-                if stops && !Self::KEEPS_ALL {
+                let stops = Self::Policy::stops(&output);
+                if stops && !Self::Policy::KEEPS_ALL {
                     self.stop(output);
                 } else {
                     self.keep(End::Done(output));
@@ -255,14 +278,16 @@ pub trait Place<P>: Sized {
 
     /// An end after the cause.
     #[inline(always)]
-    fn end(self, end: End<Self::Output>) {
-        if Self::KEEPS_ALL {
+    fn end(self, end: End<OutputOf<Self>>) {
+        if Self::Policy::KEEPS_ALL {
             self.keep(end);
         } else {
             self.discard();
         }
     }
 }
+
+type OutputOf<L> = <<L as Place>::Child as Child>::Output;
 
 /// An index, in as few bytes as the container needs.
 pub trait Index: Copy + fmt::Debug {

@@ -18,37 +18,28 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-#[cfg(feature = "alloc")]
-mod boxed;
-mod cancel;
+mod adapters;
+mod arity;
 mod child;
 mod children;
-mod concurrency;
-mod delay;
 mod gather;
-mod grace;
 #[cfg(feature = "std")]
 pub mod guide;
-mod limit;
-mod nested;
+mod handshake;
+mod judge;
 mod outcome;
-mod poison;
-mod policy;
+pub mod policy;
 #[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
 mod readiness;
 mod restart;
-mod signal;
-#[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
-mod sync;
+pub mod settings;
 mod trace;
 
 #[cfg(feature = "alloc")]
-pub use boxed::{BoxChild, LocalBoxChild};
-pub use cancel::{CancelExt, Cancelled, Cleanup, Map, Shield, WithHook};
-pub use child::{Child, OnCancel};
+pub use adapters::{BoxChild, LocalBoxChild};
+pub use adapters::{CancelExt, Cleanup, Map, Shield, WithHook};
+pub use child::{Child, IntoChild, OnCancel};
 pub use children::IntoChildren;
-pub use gather::{Gather, gather};
-pub use limit::Limit;
-pub use nested::Nested;
-pub use outcome::{Cause, GatherError, Outcome, Outcomes, Report};
-pub use restart::{Failure, Restart, RestartError, restart};
+pub use gather::{Gather, GatherOf, Group, gather};
+pub use outcome::{Cancelled, Cause, Failure, GatherError, Outcome, Outcomes, Report, RestartError};
+pub use restart::{GivenUp, Limit, Restart, RestartReport, Supervisor, restart};

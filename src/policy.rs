@@ -1,54 +1,27 @@
-//! When a gather ends before its last child, and what the children's outputs become.
+//! Policies: when a gather ends before its last child, and what the children's outputs become.
+//!
+//! They are chosen by the methods of [`Group`](crate::Group), and named where its type or that of its future is:
+//!
+//! ```
+//! use gather::{GatherOf, gather, policy::Settle};
+//! use std::future::{Ready, ready};
+//!
+//! struct Downloads {
+//!     running: GatherOf<Vec<Ready<u32>>, Settle>,
+//! }
+//!
+//! let downloads = Downloads { running: gather(vec![ready(1), ready(2)]).settle().into_future() };
+//! assert_eq!(pollster::block_on(downloads.running), [1, 2]);
+//! ```
 
 use core::convert::Infallible;
-use core::pin::Pin;
 
-use crate::children::Children;
-use crate::outcome::{self, Cause, End, Outcome};
-use crate::signal::Signal;
+use crate::judge::{Choose, End, Judge, Left, Policy};
+use crate::outcome::{Cause, Outcome, Report};
+use crate::settings::Unset;
+use crate::settings::signal::Signal;
 
-/// What one child's output means to the gather: *keep* it, or *stop*.
-///
-/// A pure function. It is split into a look and two conversions, so that an output is moved once, to where it stays.
-/// `Kept` is made of the output and holds nothing else, so that it is `Send` and `Sync` where the output is.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot gather a child whose output is `{O}`",
-    label = "under `{Self}` each child must return a `Result`",
-    note = "`gather(..)` ends at the first `Err`; for children of any output write `gather(..).settle()` (wait for all) or \
-            `gather(..).race()` (the first to end), without `report`"
-)]
-pub trait Judge<O> {
-    /// What is kept of a child.
-    type Kept;
-    /// What is made of the output that stopped the gather.
-    type Stop;
-
-    /// Whether this output ends the gather.
-    fn stops(output: &O) -> bool;
-    fn keep(end: End<O>) -> Self::Kept;
-    fn stop(output: O) -> Self::Stop;
-}
-
-/// What the whole gather resolves to.
-pub trait Policy: Sized {
-    /// Whether something is kept of every child, however it ended. If not, only outputs from before the cause are kept,
-    /// and the one that stopped the gather is put by.
-    const KEEPS_ALL: bool;
-
-    /// From the kept ones, and the one that stopped it.
-    type Output<K, X, S: Signal>;
-
-    /// The cause that the child of this index became by stopping the gather.
-    fn cause(index: usize) -> Cause;
-
-    /// Takes the output from the children. `None`: it was cancelled, and there is nothing that could say so.
-    fn resolve<C, S>(cause: Cause, children: Pin<&mut C>) -> Option<Self::Output<C::Kept, C::Stop, S>>
-    where
-        C: Children<Self>,
-        S: Signal;
-}
-
-/// The policy of `gather(..)`: every `Ok` is kept, the first `Err` ends it.
+/// The policy of [`gather(..)`](crate::gather()): every `Ok` is kept, the first `Err` ends it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FailFast;
 
@@ -89,20 +62,16 @@ impl Policy for FailFast {
     }
 
     #[inline(always)]
-    fn resolve<C, S>(cause: Cause, children: Pin<&mut C>) -> Option<S::Resolved<Result<C::Kept, C::Stop>>>
-    where
-        C: Children<Self>,
-        S: Signal,
-    {
-        S::resolve(match cause {
-            Cause::Completed => Some(Ok(children.take_kept())),
-            Cause::Failed(index) | Cause::Won(index) => Some(Err(children.take_stop(index))),
-            Cause::Cancelled => None,
+    fn resolve<K, X, S: Signal>(_: Cause, left: Left<K, X>) -> Option<S::Resolved<Result<K, X>>> {
+        S::resolve(match left {
+            Left::Kept(values) => Some(Ok(values)),
+            Left::Stop(error) => Some(Err(error)),
+            Left::Nothing => None,
         })
     }
 }
 
-/// The policy of `settle`: every output is kept, none ends it.
+/// The policy of [`settle`](crate::Group::settle): every output is kept, none ends it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settle;
 
@@ -138,16 +107,15 @@ impl Policy for Settle {
     }
 
     #[inline(always)]
-    fn resolve<C, S>(cause: Cause, children: Pin<&mut C>) -> Option<S::Resolved<C::Kept>>
-    where
-        C: Children<Self>,
-        S: Signal,
-    {
-        S::resolve((cause == Cause::Completed).then(|| children.take_kept()))
+    fn resolve<K, X, S: Signal>(_: Cause, left: Left<K, X>) -> Option<S::Resolved<K>> {
+        S::resolve(match left {
+            Left::Kept(outputs) => Some(outputs),
+            Left::Stop(_) | Left::Nothing => None,
+        })
     }
 }
 
-/// The policy of `any`: every `Err` is kept, the first `Ok` ends it.
+/// The policy of [`any`](crate::Group::any): every `Err` is kept, the first `Ok` ends it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Any;
 
@@ -188,20 +156,16 @@ impl Policy for Any {
     }
 
     #[inline(always)]
-    fn resolve<C, S>(cause: Cause, children: Pin<&mut C>) -> Option<S::Resolved<Result<C::Stop, C::Kept>>>
-    where
-        C: Children<Self>,
-        S: Signal,
-    {
-        S::resolve(match cause {
-            Cause::Completed => Some(Err(children.take_kept())),
-            Cause::Failed(index) | Cause::Won(index) => Some(Ok(children.take_stop(index))),
-            Cause::Cancelled => None,
+    fn resolve<K, X, S: Signal>(_: Cause, left: Left<K, X>) -> Option<S::Resolved<Result<X, K>>> {
+        S::resolve(match left {
+            Left::Kept(errors) => Some(Err(errors)),
+            Left::Stop(value) => Some(Ok(value)),
+            Left::Nothing => None,
         })
     }
 }
 
-/// The policy of `race`: the first output ends it.
+/// The policy of [`race`](crate::Group::race): the first output ends it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Race;
 
@@ -235,20 +199,15 @@ impl Policy for Race {
     }
 
     #[inline(always)]
-    fn resolve<C, S>(cause: Cause, children: Pin<&mut C>) -> Option<S::Resolved<C::Stop>>
-    where
-        C: Children<Self>,
-        S: Signal,
-    {
-        S::resolve(match cause {
-            Cause::Failed(index) | Cause::Won(index) => Some(children.take_stop(index)),
-            Cause::Completed => unreachable!("a race of no children is refused"),
-            Cause::Cancelled => None,
+    fn resolve<K, X, S: Signal>(_: Cause, left: Left<K, X>) -> Option<S::Resolved<X>> {
+        S::resolve(match left {
+            Left::Stop(output) => Some(output),
+            Left::Kept(_) | Left::Nothing => None,
         })
     }
 }
 
-/// The policy of `report`: ends when `P` does, and keeps the outcome of every child.
+/// The policy of [`report`](crate::Group::report): ends when `P` does, and keeps the outcome of every child.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reporting<P>(P);
 
@@ -268,6 +227,7 @@ impl<T, E, P: Judge<Result<T, E>>> Judge<Result<T, E>> for Reporting<P> {
             End::Done(Err(error)) => Outcome::Failed(error),
             End::Drained(late) => Outcome::Drained(late),
             End::Dropped => Outcome::Dropped,
+            End::Abandoned => Outcome::Abandoned,
         }
     }
 
@@ -278,7 +238,7 @@ impl<P: Policy> Policy for Reporting<P> {
     const KEEPS_ALL: bool = true;
 
     /// The cause of the report says that it was cancelled, so it needs no word of the signal's.
-    type Output<K, X, S: Signal> = outcome::Report<K>;
+    type Output<K, X, S: Signal> = Report<K>;
 
     #[inline]
     fn cause(index: usize) -> Cause {
@@ -286,20 +246,12 @@ impl<P: Policy> Policy for Reporting<P> {
     }
 
     #[inline(always)]
-    fn resolve<C, S>(cause: Cause, children: Pin<&mut C>) -> Option<outcome::Report<C::Kept>>
-    where
-        C: Children<Self>,
-        S: Signal,
-    {
-        Some(outcome::Report { cause, outcomes: children.take_kept() })
+    fn resolve<K, X, S: Signal>(cause: Cause, left: Left<K, X>) -> Option<Report<K>> {
+        match left {
+            Left::Kept(outcomes) => Some(Report { cause, outcomes }),
+            Left::Stop(_) | Left::Nothing => unreachable!("a report keeps something of every child"),
+        }
     }
-}
-
-/// A policy in place of which another can be chosen: the first one, fail-fast.
-#[diagnostic::on_unimplemented(message = "the policy was chosen before", label = "`{Self}` is not replaced")]
-pub trait Choose {
-    /// With `Q` chosen.
-    type With<Q>;
 }
 
 impl Choose for FailFast {
@@ -310,11 +262,8 @@ impl Choose for Reporting<FailFast> {
     type With<Q> = Reporting<Q>;
 }
 
-/// A policy that does not report yet.
-#[diagnostic::on_unimplemented(message = "this reports already")]
-pub trait Report {}
-
-impl Report for FailFast {}
-impl Report for Settle {}
-impl Report for Any {}
-impl Report for Race {}
+// Of the policies: `report` was not called.
+impl Unset for FailFast {}
+impl Unset for Settle {}
+impl Unset for Any {}
+impl Unset for Race {}

@@ -48,6 +48,7 @@
 #[cfg(all(test, gather_loom))]
 mod models;
 mod parent;
+mod sync;
 #[cfg(all(test, not(gather_loom)))]
 mod tests;
 
@@ -62,7 +63,7 @@ use core::ptr::NonNull;
 use core::task::{RawWaker, RawWakerVTable, Waker};
 
 use self::parent::{Hints, Parent};
-use crate::sync::{AtomicUsize, HINTS, Ordering, WIDTH, alloc, dealloc};
+use self::sync::{AtomicUsize, HINTS, Ordering, WIDTH, alloc, dealloc};
 
 /// More references than this are taken for a leak that is about to overflow.
 const MAX_REFERENCES: usize = isize::MAX as usize;
@@ -291,6 +292,10 @@ impl WakerBlock {
 
     pub(crate) fn is_live(&self, child: usize) -> bool {
         child < self.children() && self.group(child / WIDTH).live.get() & bit(child) != 0
+    }
+
+    pub(crate) fn is_kept(&self, child: usize) -> bool {
+        child < self.children() && self.group(child / WIDTH).kept.get() & bit(child) != 0
     }
 
     pub(crate) fn kept_count(&self) -> usize {

@@ -52,40 +52,53 @@ pub(crate) use {event, span};
 /// The span of a gather or a restart, from its first poll to its end.
 ///
 /// Nothing but a stand-in without the feature.
-pub(crate) struct Scope {
+pub struct Scope {
     /// A subscriber says nothing of its unwind safety, and is not to change the gather's.
     #[cfg(feature = "tracing")]
     span: core::panic::AssertUnwindSafe<Option<Span>>,
     #[cfg(feature = "tracing")]
-    is_draining: bool,
+    loses: Loses,
+}
+
+/// What is lost of the children's clean-ups when the future is dropped before its end.
+#[derive(Clone, Copy)]
+pub(crate) enum Loses {
+    /// Nothing: no child would have cleaned up.
+    Nothing,
+    /// Clean-ups that had not begun.
+    CleanUps,
+    /// Clean-ups that are under way.
+    Drain,
+}
+
+/// A scope whose span is the current one.
+pub(crate) struct Entered {
+    #[cfg(feature = "tracing")]
+    span: Option<tracing::span::EnteredSpan>,
 }
 
 #[cfg(feature = "tracing")]
 impl Scope {
     pub(crate) const fn closed() -> Self {
-        Scope { span: core::panic::AssertUnwindSafe(None), is_draining: false }
+        Scope { span: core::panic::AssertUnwindSafe(None), loses: Loses::Nothing }
     }
 
     pub(crate) fn open(span: Span) -> Self {
-        Scope { span: core::panic::AssertUnwindSafe(Some(span)), is_draining: false }
-    }
-
-    pub(crate) fn run<R>(&self, step: impl FnOnce() -> R) -> R {
-        let entered = self.span.as_ref().map(Span::enter);
-        let result = step();
-        // Not at the end of the block, as in `Span::in_scope`: a panic of the subscriber there would leak the result.
-        drop(entered);
-        result
+        Scope { span: core::panic::AssertUnwindSafe(Some(span)), loses: Loses::Nothing }
     }
 
     pub(crate) fn take(&mut self) -> Self {
-        Scope { span: core::panic::AssertUnwindSafe(self.span.take()), is_draining: false }
+        Scope { span: core::panic::AssertUnwindSafe(self.span.take()), loses: Loses::Nothing }
     }
 
-    /// Until the next poll. Who drops it in a drain cuts clean-ups off.
-    pub(crate) fn pause(&mut self, scope: Scope, is_draining: bool) {
+    pub(crate) fn enter(mut self) -> Entered {
+        Entered { span: self.span.take().map(Span::entered) }
+    }
+
+    /// Until the next poll.
+    pub(crate) fn pause(&mut self, scope: Scope, loses: impl FnOnce() -> Loses) {
         *self = scope;
-        self.is_draining = is_draining;
+        self.loses = loses();
     }
 
     pub(crate) fn close(mut self) {
@@ -96,15 +109,19 @@ impl Scope {
 #[cfg(feature = "tracing")]
 impl Drop for Scope {
     fn drop(&mut self) {
-        if self.span.is_some() {
-            self.run(|| {
-                if self.is_draining {
-                    event!(WARN; "dropped before the end of its drain");
-                } else {
-                    event!(DEBUG; "dropped before its end");
-                }
-            });
-        }
+        let Some(span) = self.span.take() else { return };
+        span.in_scope(|| match self.loses {
+            Loses::Nothing => event!(DEBUG; "dropped before its end"),
+            Loses::CleanUps => event!(WARN; "dropped before its end"),
+            Loses::Drain => event!(WARN; "dropped before the end of its drain"),
+        });
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl Entered {
+    pub(crate) fn exit(self) -> Scope {
+        Scope { span: core::panic::AssertUnwindSafe(self.span.map(|span| span.exit())), loses: Loses::Nothing }
     }
 }
 
@@ -121,18 +138,29 @@ impl Scope {
     }
 
     #[inline(always)]
-    pub(crate) fn run<R>(&self, step: impl FnOnce() -> R) -> R {
-        step()
-    }
-
-    #[inline(always)]
     pub(crate) fn take(&mut self) -> Self {
         Scope {}
     }
 
     #[inline(always)]
-    pub(crate) fn pause(&mut self, _: Scope, _: bool) {}
+    pub(crate) fn enter(self) -> Entered {
+        Entered {}
+    }
+
+    #[inline(always)]
+    pub(crate) fn pause(&mut self, _: Scope, loses: impl FnOnce() -> Loses) {
+        // Used, but not computed.
+        let _ = loses;
+    }
 
     #[inline(always)]
     pub(crate) fn close(self) {}
+}
+
+#[cfg(not(feature = "tracing"))]
+impl Entered {
+    #[inline(always)]
+    pub(crate) fn exit(self) -> Scope {
+        Scope {}
+    }
 }

@@ -68,7 +68,7 @@ fn each_adapter_maps_its_output_and_its_error_also_a_late_one() {
         BoxChild::new(end().cleanup(|| ready(())).map_err(u32::from)),
         BoxChild::new(end().shield().map(|ended| ended).map_err(u32::from)),
         BoxChild::new(BoxChild::new(end()).map_err(u32::from)),
-        BoxChild::new(gather([end()]).nested().map_err(u32::from).map(|ended| ended.map(|[value]| value))),
+        BoxChild::new(gather([end()]).map_err(u32::from).map(|ended| ended.map(|[value]| value))),
     ];
     let ended = pollster::block_on(gather(Vec::from(children)).settle());
     assert_eq!(ended, vec![Err(1u32); 5]);

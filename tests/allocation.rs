@@ -51,8 +51,8 @@ fn allocated<R>(act: impl FnOnce() -> R) -> ((usize, usize), R) {
     (COUNTED.get(), result)
 }
 
-fn run<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
+fn run<F: IntoFuture>(future: F) -> F::Output {
+    let mut future = pin!(future.into_future());
     let mut cx = Context::from_waker(Waker::noop());
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
@@ -81,10 +81,10 @@ fn tuples_and_arrays_allocate_nothing() {
             let tuple = (
                 yields(Ok::<_, u8>(1)).on_cancel(|_| ()),
                 yields(Ok(2)).cleanup(|| yields(())),
-                gather((yields(Ok(3)), yields(Ok(4)).shield())).nested(),
+                gather((yields(Ok(3)), yields(Ok(4)).shield())),
                 last(),
             );
-            let _ = run(gather(tuple).cancel_on(pending::<()>()).grace(|| yields(())));
+            let _ = run(gather(tuple).cancel_when(pending::<()>()).grace(|| yields(())));
             let _ = run(gather([last(), last(), last()]).concurrency(2));
         }
     });
@@ -106,11 +106,15 @@ fn a_restarted_tuple_allocates_nothing_over_1000_generations() {
             (told, yields(Ok(1)), yields(Err::<(), _>(if made.get() <= 1000 { made.get() } else { 0 })))
         });
         let group = group
-            .when(|error| *error != 0)
-            .observe(|failure| assert!(failure.recent <= 3))
-            .backoff(|_| yields(()))
+            .when(|failure| *failure.error != 0)
+            // As of the last restart, which counts.
+            .observe(|failure| assert!(failure.recent <= 4))
+            .backoff(|failure| {
+                assert!(failure.recent <= 3);
+                yields(())
+            })
             .grace(pending::<()>)
-            .cancel_on(pending::<()>());
+            .cancel_when(pending::<()>());
         let error = run(group).unwrap().unwrap_err();
         assert_eq!(error.into_source(), 0);
         assert_eq!(made.get(), 1001);
@@ -167,7 +171,7 @@ fn all_that_was_allocated_is_freed_whenever_it_is_dropped() {
                 if lasting {
                     children.push(LocalBoxChild::new(endless));
                 }
-                let mut all = Box::pin(gather(children));
+                let mut all = Box::pin(gather(children).into_future());
                 let mut cx = Context::from_waker(Waker::noop());
                 for _ in 0..polls {
                     if all.as_mut().poll(&mut cx).is_ready() {

@@ -147,11 +147,11 @@ fn cancels(event: fn() -> Event) {
     in_each_cell(async |container, place| {
         let Event { comes, fire } = event();
         let children = rotated([Child::new(firing(fire)), Child::new(pending()), Child::new(pending())], place);
-        assert_eq!(gather_in!(container, children, |gather| gather.cancel_on(comes)).await, Err(Cancelled));
+        assert_eq!(gather_in!(container, children, |gather| gather.cancel_when(comes)).await, Err(Cancelled));
     });
     in_each_cell(async |container, _| {
         let Event { comes, fire } = event();
-        let alone = hold_in!(container, (a), |hold| kit::any(group(hold([firing(fire)])).cancel_on(comes)));
+        let alone = hold_in!(container, (a), |hold| kit::any(group(hold([firing(fire)])).cancel_when(comes)));
         assert_eq!(alone.await, Err(Cancelled));
     });
 }
@@ -173,13 +173,13 @@ fn cancels_a_restart(event: fn() -> Event) {
         let Event { comes, fire } = event();
         let make = || rotated([Child::new(firing(fire.clone())), Child::new(pending()), Child::new(pending())], place);
         let all = hold_in!(container, (a b c), |hold| {
-            kit::any(restart(Limit::unlimited(), holding(make, hold)).cancel_on(comes))
+            kit::any(restart(Limit::unlimited(), holding(make, hold)).cancel_when(comes))
         });
         assert_eq!(all.await, Err(Cancelled));
 
         let Event { comes, fire } = event();
         let failing = restart(Limit::unlimited(), || [ready(Err::<(), _>("failed"))]);
-        assert_eq!(failing.backoff(|_| firing(fire.clone())).cancel_on(comes).await, Err(Cancelled));
+        assert_eq!(failing.backoff(|_| firing(fire.clone())).cancel_when(comes).await, Err(Cancelled));
     });
 }
 
@@ -204,7 +204,7 @@ fn cancels_a_nested_group(event: fn() -> Event) {
         let Event { comes, fire } = event();
         let inner = rotated([Child::new(busy(|_| None)), Child::new(pending()), Child::new(pending())], place);
         let inner = in_container!(container, inner, |gather| {
-            Child::new(gather.cancel_on(comes).nested().map(|ended| ended.map_or(Err("cancelled"), |_| Ok(0))))
+            Child::new(gather.cancel_when(comes).map(|ended| ended.map_or(Err("cancelled"), |_| Ok(0))))
         });
         let children = rotated([Child::new(firing(fire)), inner, Child::new(pending())], place);
         assert_eq!(gather_in!(container, children, |gather| gather).await, Err("cancelled"));
@@ -294,7 +294,7 @@ async fn worker() -> Output {
 async fn a_worker_on_a_full_queue_is_cancelled() {
     for container in CONTAINERS {
         let _at = At(format!("{container:?}"));
-        let alone = hold_in!(container, (a), |hold| kit::any(group(hold([worker()])).cancel_on(sleep(MILLISECOND))));
+        let alone = hold_in!(container, (a), |hold| kit::any(group(hold([worker()])).cancel_when(sleep(MILLISECOND))));
         assert_eq!(alone.await, Err(Cancelled));
     }
 }
@@ -344,7 +344,8 @@ fn a_sibling_has_its_turn_under_every_policy() {
                     assert_eq!(all.await, rotated([Ok(1), Err("late"), Ok(2)], place));
                 }
                 "settle, cancelled" => {
-                    let all = gather_in!(container, children, |gather| gather.settle().cancel_on(stop.clone().wait()));
+                    let all =
+                        gather_in!(container, children, |gather| gather.settle().cancel_when(stop.clone().wait()));
                     assert_eq!(all.await, Err(Cancelled));
                 }
                 "any" => {
@@ -387,7 +388,7 @@ fn a_sibling_has_its_turn_in_a_drain() {
     });
 }
 
-async fn outcomes<O: Flatten>(report: impl Future<Output = gather::Report<O>>) -> O::Flat {
+async fn outcomes<O: Flatten>(report: impl IntoFuture<Output = gather::Report<O>>) -> O::Flat {
     report.await.outcomes.flatten()
 }
 
@@ -424,7 +425,7 @@ fn one_among_many_busy_ones_has_its_turn() {
         for place in [0, 1, count / 3, count / 2, count - 1] {
             let _at = At(format!("{place} of {count}"));
             let children = among(count, place, Child::new(late()));
-            assert_eq!(runtime.block_on(group(children).grace(|| ready(()))), Err("late"));
+            assert_eq!(runtime.block_on(group(children).grace(|| ready(())).into_future()), Err("late"));
 
             let (sender, cleaned) = oneshot::channel();
             let cleanup = pending().cleanup(|| async {
@@ -433,7 +434,7 @@ fn one_among_many_busy_ones_has_its_turn() {
             });
             let mut children = among(count, place, Child::new(cleanup));
             children.push(Child::new(ready(Err("failed"))));
-            assert_eq!(runtime.block_on(group(children).grace(|| cleaned)), Err("failed"));
+            assert_eq!(runtime.block_on(group(children).grace(|| cleaned).into_future()), Err("failed"));
         }
     }
 }
@@ -526,7 +527,7 @@ fn receivers_that_are_ready_at_first_take_few_polls() {
 fn receivers_that_become_ready_together_take_few_polls() {
     linear("receivers, ready together", async |count, polls| {
         let (senders, receivers) = channels(count);
-        let mut all = pin!(group(counted(receivers, polls)));
+        let mut all = pin!(group(counted(receivers, polls)).into_future());
         assert!(poll_fn(|cx| Poll::Ready(all.as_mut().poll(cx).is_pending())).await);
         send(senders);
         assert!(all.await.is_ok());

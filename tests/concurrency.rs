@@ -148,7 +148,7 @@ const SCENARIOS: &[Scenario] = &[
             poll => start a, start b
             signal; poll => tell a, tell b, tell c, tell d, tell e
             ok b; poll => end b, drop b, start c
-            over; poll => drop a, drop c, drop d, drop e, ready [Dropped, Drained(Some(Ok(1))), Dropped, Dropped, Dropped]
+            over; poll => drop a, drop c, drop d, drop e, ready [Abandoned, Drained(Some(Ok(1))), Abandoned, Abandoned, Abandoned]
         ",
     },
     Scenario {
@@ -220,7 +220,7 @@ fn child(
 }
 
 /// Awaits the group, and logs the outcomes.
-async fn ready<O: Flatten<Flat: Debug>>(log: Log, group: impl Future<Output = Report<O>>) {
+async fn ready<O: Flatten<Flat: Debug>>(log: Log, group: impl IntoFuture<Output = Report<O>>) {
     let outcomes = group.await.outcomes.flatten();
     log.push(format!("ready {outcomes:?}"));
 }
@@ -241,14 +241,14 @@ fn run(scenario: &Scenario, container: Container, nested: bool) {
     let group: Any<'_, ()> = kit::hold_in!(container, (a b c d e), |hold| {
         let group = gather(hold(children)).concurrency(limit).grace(|| grace.clone().wait()).report();
         match nested {
-            false => Box::pin(ready(log, group.cancel_on(signal.clone().wait()))),
+            false => Box::pin(ready(log, group.cancel_when(signal.clone().wait()))),
             // Cancelled by its parent, also before its first poll.
             true => {
-                let group = group.nested().map(move |report| {
+                let group = group.map(move |report| {
                     let outcomes = report.outcomes.flatten();
                     log.push(format!("ready {outcomes:?}"));
                 });
-                let outer = gather([group]).settle().cancel_on(signal.clone().wait());
+                let outer = gather([group]).settle().cancel_when(signal.clone().wait());
                 Box::pin(async { outer.await.map_or((), |_| ()) })
             }
         }

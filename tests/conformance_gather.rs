@@ -25,7 +25,7 @@ use futures_channel::oneshot;
 use futures_util::FutureExt;
 use futures_util::future::{Aborted, abortable};
 use gather::Outcome::{Done, Drained, Dropped, Failed};
-use gather::{CancelExt, Cancelled, Cause, Gather, LocalBoxChild, Outcome, Report, gather};
+use gather::{CancelExt, Cancelled, Cause, GatherOf, Group, LocalBoxChild, Outcome, Report, gather};
 use kit::{
     Any, At, CONTAINERS, Container, Flatten, Gate, Output, Probe, Wakes, World, boxed, future_in, gather_in, panic_of,
 };
@@ -40,16 +40,16 @@ macro_rules! group_in {
     };
 }
 
-/// Runs the same with a gather of each container, of its own type.
+/// Runs the same with the gather of each container, of its own type.
 macro_rules! in_each {
     ([$($child:expr),*], |$gather:ident| $body:expr) => {{
-        let $gather = gather(($($child,)*));
+        let $gather = gather(($($child,)*)).into_future();
         $body;
-        let $gather = gather([$($child),*]);
+        let $gather = gather([$($child),*]).into_future();
         $body;
-        let $gather = gather(vec![$($child),*]);
+        let $gather = gather(vec![$($child),*]).into_future();
         $body;
-        let $gather = gather(vec![$($child),*].into_boxed_slice());
+        let $gather = gather(vec![$($child),*].into_boxed_slice()).into_future();
         $body;
     }};
 }
@@ -264,10 +264,10 @@ fn ag_6_ag_7_ag_8_empty_ones_need_no_runtime_and_no_second_poll() {
             let holders = Arc::strong_count(&world.wakes);
             // Made in a thread that has nothing, moved here, polled by hand.
             let made = std::thread::spawn(|| $make).join().unwrap();
-            assert_eq!(world.poll(pin!(made)), Poll::Ready($expected));
+            assert_eq!(world.poll(pin!(made.into_future())), Poll::Ready($expected));
             assert_eq!((world.wakes.take(), Arc::strong_count(&world.wakes)), (0, holders));
             for (driver, drive) in drivers() {
-                assert_eq!(drive($make), $expected, "{driver}");
+                assert_eq!(drive($make.into_future()), $expected, "{driver}");
             }
         };
     }
@@ -309,9 +309,12 @@ macro_rules! is_send {
 fn ag_9_one_child_that_is_not_send_makes_the_gather_not_send() {
     type Sends = Ready<Result<u8, u8>>;
     type Stays = Ready<Result<Rc<u8>, u8>>;
-    const { assert!(is_send!(Gather<(Sends, Sends, Sends)>) && !is_send!(Gather<(Sends, Stays, Sends)>)) };
-    const { assert!(is_send!(Gather<[Sends; 3]>) && !is_send!(Gather<[Stays; 3]>)) };
-    const { assert!(is_send!(Gather<Vec<Sends>>) && !is_send!(Gather<Vec<Stays>>)) };
+    const { assert!(is_send!(GatherOf<(Sends, Sends, Sends)>) && !is_send!(GatherOf<(Sends, Stays, Sends)>)) };
+    const { assert!(is_send!(GatherOf<[Sends; 3]>) && !is_send!(GatherOf<[Stays; 3]>)) };
+    const { assert!(is_send!(GatherOf<Vec<Sends>>) && !is_send!(GatherOf<Vec<Stays>>)) };
+    const { assert!(is_send!(Group<(Sends, Sends, Sends)>) && !is_send!(Group<(Sends, Stays, Sends)>)) };
+    const { assert!(is_send!(Group<[Sends; 3]>) && !is_send!(Group<[Stays; 3]>)) };
+    const { assert!(is_send!(Group<Vec<Sends>>) && !is_send!(Group<Vec<Stays>>)) };
     // Differently typed ones are a tuple, or boxed.
     let tuple = gather((ready(Ok::<_, ()>(1)), async { Ok("two") }));
     assert_eq!(pollster::block_on(tuple), Ok((1, "two")));
@@ -345,7 +348,7 @@ fn ag_10_only_the_waker_of_the_last_poll_is_woken() {
             let (_sender, other) = oneshot::channel();
             let $children = [receiver, other];
             let ((a, waker_a), (b, waker_b)) = (Wakes::new(), Wakes::new());
-            let mut all = Box::pin($gather);
+            let mut all = Box::pin($gather.into_future());
             assert_pending(all.as_mut(), &waker_a);
             let thread = std::thread::spawn(move || {
                 assert_pending(all.as_mut(), &waker_b);
@@ -443,7 +446,7 @@ fn ag_13_one_that_was_never_polled_starts_nobody() {
                 true => LocalBoxChild::new(probe.on_cancel(|child| child.log.push("tell"))),
             }
         });
-        let all = group_in!(container, children, (a b), |gather| gather.map(drop));
+        let all = group_in!(container, children, (a b), |gather| gather.into_future().map(drop));
         world.log.expect("");
         drop(all);
         world.log.expect("drop a, drop b");
@@ -459,7 +462,8 @@ fn ag_14_children_that_are_ready_need_one_poll() {
             true => LocalBoxChild::new(ready(Ok("abc")).on_cancel(|_| panic!("nobody is told"))),
         };
         let world = World::new();
-        let mut all = group_in!(container, [child(), child()], (a b), |gather| gather.map(Flatten::flatten));
+        let mut all =
+            group_in!(container, [child(), child()], (a b), |gather| gather.into_future().map(Flatten::flatten));
         assert_eq!(world.poll(all.as_mut()), Poll::Ready(Ok(vec!["abc", "abc"])));
         assert_eq!(world.wakes.take(), 0);
     });
@@ -483,7 +487,7 @@ fn ag_15_every_executor_gives_the_same() {
                         Poll::Pending
                     })
                 });
-                let all = group_in!(container, children, (a b), |gather| gather.map(Flatten::flatten));
+                let all = group_in!(container, children, (a b), |gather| gather.into_future().map(Flatten::flatten));
                 assert_eq!(drive(all), Ok(vec!["abc", "abc"]));
             }
         }
@@ -502,7 +506,7 @@ fn ag_16_clones_of_a_shared_future_run_it_once() {
             true => LocalBoxChild::new(shared.clone().on_cancel(|_| panic!("nobody is told"))),
         };
         let children = [child(), child(), LocalBoxChild::new(other), child()];
-        let mut all = group_in!(container, children, (a b c d), |gather| gather.map(Flatten::flatten));
+        let mut all = group_in!(container, children, (a b c d), |gather| gather.into_future().map(Flatten::flatten));
         assert!(world.poll(all.as_mut()).is_pending());
         gate.open(Ok("abc"));
         assert_eq!(world.quiesce(all.as_mut()).0, Poll::Ready(Ok(vec!["abc", "abc", "def", "abc"])));
@@ -535,7 +539,7 @@ fn broadcast<'a>(
         })
     });
     group_in!(container, children, (a b), |gather| async {
-        let report = gather.cancel_on(signal).report().await;
+        let report = gather.cancel_when(signal).report().await;
         if report.cause != Cause::Cancelled {
             proof.set(proof.get() + 10);
         }
@@ -585,8 +589,12 @@ fn ag_18_a_second_error_is_in_the_report_or_its_child_was_dropped() {
             let world = World::new();
             let (children, [a, b]) = children(&world, told);
             let mut all = match reported {
-                true => group_in!(container, children, (a b), |gather| gather.report().map(|report| Ok(flat(report)))),
-                false => group_in!(container, children, (a b), |gather| gather.map(|result| Err(result.map(drop)))),
+                true => {
+                    group_in!(container, children, (a b), |gather| gather.report().into_future().map(|report| Ok(flat(report))))
+                }
+                false => {
+                    group_in!(container, children, (a b), |gather| gather.into_future().map(|result| Err(result.map(drop))))
+                }
             };
             assert!(world.poll(all.as_mut()).is_pending());
             a.open(Err("a"));
@@ -624,7 +632,7 @@ fn ag_19_the_panic_of_an_iterator_is_its_own_and_drops_what_was_collected() {
             true => LocalBoxChild::new(probe.on_cancel(|child| child.log.push("tell"))),
         });
         let children = std::iter::from_fn(|| Some(first.take().expect("no second one")));
-        assert_eq!(panic_of(|| drop(children.collect::<Gather<_>>())), "no second one");
+        assert_eq!(panic_of(|| drop(children.collect::<Group<_>>())), "no second one");
         world.log.expect("drop a");
     }
 }
@@ -659,7 +667,7 @@ fn ag_21_borrowed_futures_are_given_back_untouched() {
             let ((mut a, gate_a), (mut b, gate_b)) = (world.probe::<Output>("a"), world.probe::<Output>("b"));
             let signal = Gate::new();
             let mut all = group_in!(container, [&mut a, &mut b], (a b), |gather| {
-                gather.cancel_on(signal.clone().wait()).map(drop)
+                gather.cancel_when(signal.clone().wait()).into_future().map(drop)
             });
             assert!(world.poll(all.as_mut()).is_pending());
             if stopped {
@@ -670,7 +678,7 @@ fn ag_21_borrowed_futures_are_given_back_untouched() {
             world.log.expect("");
             gate_a.open(Ok(1));
             gate_b.open(Ok(2));
-            assert_eq!(world.poll(pin!(gather((a, b)))), Poll::Ready(Ok((1, 2))));
+            assert_eq!(world.poll(pin!(gather((a, b)).into_future())), Poll::Ready(Ok((1, 2))));
         }
     }
 }
@@ -696,7 +704,7 @@ fn ag_22_a_signal_that_finds_all_children_done_is_refused() {
                 true => LocalBoxChild::new(child.on_cancel(|_| panic!("it is not told"))),
             };
             let mut all = group_in!(container, [child], (a), |gather| {
-                let reporting = gather.cancel_on(signal.clone().wait()).report();
+                let reporting = gather.cancel_when(signal.clone().wait()).report();
                 async { flat(reporting.await) }
             });
             let (polled, polls) = world.quiesce(all.as_mut());
@@ -717,7 +725,8 @@ fn ag_23_settled_ones_that_are_cancelled_do_not_look_like_a_list() {
                 let ([child], [gate]) = children(running, told);
                 *current.borrow_mut() = gate;
                 let round = group_in!(container, [child], (a), |gather| {
-                    gather.settle().cancel_on(signal.clone().wait()).map(|result| result.map(Flatten::flatten))
+                    let all = gather.settle().cancel_when(signal.clone().wait());
+                    all.into_future().map(|result| result.map(Flatten::flatten))
                 });
                 match round.await {
                     Ok(outputs) => rounds.borrow_mut().push(outputs),
@@ -794,11 +803,14 @@ fn ag_24_values_may_do_anything_when_they_are_dropped() {
                 // A tuple has at most 16.
                 Container::Tuple => {
                     let children: [_; 6] = std::array::from_fn(|index| child(index == 0));
-                    (group_in!(container, children, (a b c d e f), |gather| gather.map(Flatten::flatten)), 6)
+                    (
+                        group_in!(container, children, (a b c d e f), |gather| gather.into_future().map(Flatten::flatten)),
+                        6,
+                    )
                 }
                 Container::Array => {
                     let children: [_; 100] = std::array::from_fn(|index| child(index == 0));
-                    (boxed(gather(children).map(Flatten::flatten)), 100)
+                    (boxed(gather(children).into_future().map(Flatten::flatten)), 100)
                 }
                 Container::Vec => {
                     let children: Vec<_> = (0..100).map(|index| child(index == 0)).collect();
@@ -845,14 +857,14 @@ fn ag_25_children_that_run_by_turns_do_not_see_each_others_locals() {
     let expected = |count| (0..count).map(|own| own + 1000).collect::<Vec<_>>();
     // A pass of a `Vec` ends behind 32 children that yield again, so many of them need more passes.
     for (count, passes) in [(31, 11), (100, 31)] {
-        let (polled, polls) = world.quiesce(pin!(gather((0..count).map(child).collect::<Vec<_>>())));
+        let (polled, polls) = world.quiesce(pin!(gather((0..count).map(child).collect::<Vec<_>>()).into_future()));
         assert_eq!((polled, polls), (Poll::Ready(Ok(expected(count))), passes));
     }
     let array: [_; 100] = std::array::from_fn(child);
-    let (polled, polls) = world.quiesce(pin!(gather(array).map(Flatten::flatten)));
+    let (polled, polls) = world.quiesce(pin!(gather(array).into_future().map(Flatten::flatten)));
     assert_eq!((polled, polls), (Poll::Ready(Ok(expected(100))), 11));
     let tuple = gather((child(0), child(1), child(2)));
-    let (polled, polls) = world.quiesce(pin!(tuple));
+    let (polled, polls) = world.quiesce(pin!(tuple.into_future()));
     assert_eq!((polled, polls), (Poll::Ready(Ok((1000, 1001, 1002))), 11));
 }
 
@@ -866,7 +878,8 @@ fn ag_26_nested_ones_are_entered_once_and_ready_in_one_poll() {
                 return Ok(1);
             }
             let children: [_; 5] = std::array::from_fn(|_| tree(container, entered, depth - 1));
-            let sums = group_in!(container, children, (a b c d e), |gather| gather.map(Flatten::flatten)).await?;
+            let sums = group_in!(container, children, (a b c d e), |gather| gather.into_future().map(Flatten::flatten))
+                .await?;
             Ok(sums.iter().sum::<u32>() + 1)
         })
     }
@@ -891,7 +904,7 @@ fn ag_28_errors_from_ten_threads_are_ten_errors() {
             let (senders, receivers): (Vec<_>, Vec<_>) = (0..10).map(|_| oneshot::channel::<Output>()).unzip();
             let mut receivers = receivers.into_iter();
             let $children: [_; 10] = std::array::from_fn(|_| receivers.next().unwrap().map(Result::unwrap));
-            let mut all = pin!($gather);
+            let mut all = pin!($gather.into_future());
             let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
             std::thread::scope(|threads| {
                 for sender in senders {
@@ -919,7 +932,7 @@ fn ag_28_errors_from_ten_threads_are_ten_errors() {
         ten!(|children| gather(Box::<[_]>::from(children)).settle().report());
         ten!(|children| {
             let [a, b, c, d, e, f, g, h, i, j] = children;
-            gather((a, b, c, d, e, f, g, h, i, j)).settle().report().map(|report| {
+            gather((a, b, c, d, e, f, g, h, i, j)).settle().report().into_future().map(|report| {
                 let (a, b, c, d, e, f, g, h, i, j) = report.outcomes;
                 Flat { cause: report.cause, outcomes: [a, b, c, d, e, f, g, h, i, j] }
             })

@@ -224,7 +224,7 @@ fn run(line: &Line, container: Container) {
     let (children, gates, cleanups) = children::<3>(&world, line.kinds);
     let signal = Gate::new();
     let mut all = Some(future_in!(container, children, |gather| {
-        let (gather, settle) = (gather.cancel_on(signal.clone().wait()), line.settle);
+        let (gather, settle) = (gather.cancel_when(signal.clone().wait()), line.settle);
         async move {
             match settle {
                 true => flat(gather.settle().report().await),
@@ -302,7 +302,7 @@ fn s_3_a_told_child_that_was_never_polled_starts_and_sees_it() {
         gate.open(());
         let plain = || LocalBoxChild::new(world.ready::<Output>("plain", Ok(1)));
         let children = [plain(), looking(&world, "a", &gate), plain()];
-        let mut all = gather_in!(container, children, |gather| gather.cancel_on(ready(())));
+        let mut all = gather_in!(container, children, |gather| gather.cancel_when(ready(())));
         assert_eq!(world.poll(all.as_mut()), Poll::Ready(Err(Cancelled)));
         world.log.expect("drop plain, tell a, drop plain, start a, sees a, drop a");
     }
@@ -320,7 +320,7 @@ fn s_4_a_child_that_cannot_be_interrupted_is_waited_for() {
             index += 1;
             looking(&world, name, &gates[index - 1])
         });
-        let mut all = gather_in!(container, children, |gather| gather.cancel_on(signal.clone().wait()));
+        let mut all = gather_in!(container, children, |gather| gather.cancel_when(signal.clone().wait()));
         assert!(world.poll(all.as_mut()).is_pending());
         world.log.expect("start a, start b, start c");
         signal.open(());
@@ -348,7 +348,7 @@ fn s_5_two_signals_of_two_levels_tell_once() {
             let (children, gates, _) = children::<3>(&world, "tpt");
             let (inner, outer) = (Gate::new(), Gate::new());
             let mut all = future_in!(container, children, |gather| {
-                gather_of(gather.cancel_on(inner.clone().wait()).report().nested().map(flat), &outer)
+                gather_of(gather.cancel_when(inner.clone().wait()).report().map(flat), &outer)
             });
             let once = "tell a, drop b, tell c";
             let pending = |signals: &[&Gate<()>], all: &mut kit::Any<'_, _>| {
@@ -387,7 +387,7 @@ type Summary = (Cause, Vec<Outcome<u32, &'static str>>);
 
 /// A gather of one child, a nested one, that has its own signal.
 async fn gather_of(child: impl Child<Output = Summary>, signal: &Gate<()>) -> (Cause, Outcome<Summary, &'static str>) {
-    let outer = gather([LocalBoxChild::new(child).map(Ok)]).cancel_on(signal.clone().wait());
+    let outer = gather([LocalBoxChild::new(child).map(Ok)]).cancel_when(signal.clone().wait());
     let Report { cause, outcomes: [outcome], .. } = outer.report().await;
     (cause, outcome)
 }
@@ -414,7 +414,7 @@ fn s_6_locals_of_those_that_were_told_are_gone_before_the_gather_is_ready() {
                 output
             }))
         });
-        let mut all = gather_in!(container, children, |gather| gather.cancel_on(signal.clone().wait()));
+        let mut all = gather_in!(container, children, |gather| gather.cancel_when(signal.clone().wait()));
         assert!(world.poll(all.as_mut()).is_pending());
         signal.open(());
         gates[1].open(Ok(1));
@@ -466,7 +466,7 @@ fn s_9_a_cancelled_one_leaves_nothing_to_the_next_of_its_owner() {
         let mut owner = Box::pin(async {
             for signal in &signals {
                 let (children, _gates, _) = children::<3>(&world, "opo");
-                let all = gather_in!(container, children, |gather| gather.cancel_on(signal.clone().wait()));
+                let all = gather_in!(container, children, |gather| gather.cancel_when(signal.clone().wait()));
                 assert_eq!(all.await, Err(Cancelled));
                 world.log.push("next");
             }
@@ -501,12 +501,12 @@ fn s_11_a_signal_to_the_outer_one_ends_the_inner_one_and_what_comes_after_it() {
             };
             let mut all = match nested {
                 true => future_in!(container, children, |inner| {
-                    let inner = LocalBoxChild::new(inner.nested().map(|result| passed(result.map(drop))));
-                    gather((inner, pending::<Output>())).cancel_on(signal.clone().wait())
+                    let inner = LocalBoxChild::new(inner.map(|result| passed(result.map(drop))));
+                    gather((inner, pending::<Output>())).cancel_when(signal.clone().wait())
                 }),
                 false => future_in!(container, children, |inner| {
                     let inner = LocalBoxChild::new(async { passed(inner.await.map(drop)) });
-                    gather((inner, pending::<Output>())).cancel_on(signal.clone().wait())
+                    gather((inner, pending::<Output>())).cancel_when(signal.clone().wait())
                 }),
             };
             assert!(world.poll(all.as_mut()).is_pending());
@@ -520,7 +520,7 @@ fn s_11_a_signal_to_the_outer_one_ends_the_inner_one_and_what_comes_after_it() {
                 polled = world.poll(all.as_mut());
                 world.log.expect("end c, drop c, end a, drop a");
             } else {
-                // Without `nested` it is plain, and dropped.
+                // An `async` block around it is a plain child, and dropped.
                 world.log.expect("drop a, drop b, drop c");
             }
             assert_eq!((polled, after.get()), (Poll::Ready(Err(Cancelled)), 0));
@@ -537,8 +537,8 @@ fn s_12_a_signal_is_one_cancelled_whatever_the_depth() {
             let world = World::new();
             let (signal, (children, _gates, _)) = (Gate::new(), children::<3>(&world, "opo"));
             let mut all = future_in!(container, children, |inner| {
-                let middle = gather([LocalBoxChild::new(inner.nested().map(|result| result.map(drop)))]).nested();
-                let outer = gather([middle.map(|result| result.map(drop))]).cancel_on(signal.clone().wait());
+                let middle = gather([LocalBoxChild::new(inner.map(|result| result.map(drop)))]);
+                let outer = gather([middle.map(|result| result.map(drop))]).cancel_when(signal.clone().wait());
                 async move {
                     match reported {
                         false => Err(outer.await),
@@ -563,7 +563,7 @@ fn s_12_a_signal_is_one_cancelled_whatever_the_depth() {
 fn s_13_a_signal_after_the_end_of_a_single_child_changes_nothing() {
     let world = World::new();
     let (signal, (child, gate)) = (Gate::new(), world.probe::<Output>("a"));
-    let mut all = pin!(gather([child]).cancel_on(signal.clone().wait()));
+    let mut all = pin!(gather([child]).cancel_when(signal.clone().wait()).into_future());
     assert!(world.poll(all.as_mut()).is_pending());
     gate.open(Ok(1));
     signal.open(());
@@ -578,7 +578,7 @@ fn s_14_a_drain_does_not_poll_for_ever() {
         let world = World::new();
         let (children, gates, cleanups) = children::<3>(&world, "ttc");
         let signal = Gate::new();
-        let mut all = gather_in!(container, children, |gather| gather.cancel_on(signal.clone().wait()));
+        let mut all = gather_in!(container, children, |gather| gather.cancel_when(signal.clone().wait()));
         assert!(world.poll(all.as_mut()).is_pending());
         gates[0].open(Ok(1));
         assert_eq!(world.quiesce(all.as_mut()), (Poll::Pending, 1));
@@ -603,14 +603,17 @@ fn s_15_s_16_an_empty_one_neither_yields_nor_is_cancelled() {
     let world = World::new();
     macro_rules! assert_calm {
         ($children:expr, $values:expr) => {
-            assert_eq!(world.poll(pin!(gather($children))), Poll::Ready(Ok($values)));
-            let stopped = gather($children).cancel_on(ready(()));
-            assert_eq!(world.poll(pin!(stopped)), Poll::Ready(Ok(Ok($values))));
-            let reported = gather($children).cancel_on(ready(())).report();
-            assert!(matches!(world.poll(pin!(reported)), Poll::Ready(Report { cause: Cause::Completed, .. })));
+            assert_eq!(world.poll(pin!(gather($children).into_future())), Poll::Ready(Ok($values)));
+            let stopped = gather($children).cancel_when(ready(()));
+            assert_eq!(world.poll(pin!(stopped.into_future())), Poll::Ready(Ok(Ok($values))));
+            let reported = gather($children).cancel_when(ready(())).report();
+            assert!(matches!(
+                world.poll(pin!(reported.into_future())),
+                Poll::Ready(Report { cause: Cause::Completed, .. })
+            ));
             // Nor when its owner has been stopped before it comes to it.
             let owner = async { gather($children).await.map(drop) }.on_cancel(|_| ());
-            let scope = gather([owner]).cancel_on(ready(())).report().map(flat);
+            let scope = gather([owner]).cancel_when(ready(())).report().into_future().map(flat);
             assert_eq!(world.poll(pin!(scope)), Poll::Ready((Cause::Cancelled, vec![Drained(Some(Ok(())))])));
         };
     }
@@ -752,7 +755,7 @@ fn s_26_those_that_ended_before_the_signal_keep_their_outcome() {
         (|$children:ident| $gather:expr) => {
             let ($children, gates, _) = children::<5>(&world, "ppopt");
             let signal = Gate::new();
-            let mut all = pin!($gather.settle().cancel_on(signal.clone().wait()).report());
+            let mut all = pin!($gather.settle().cancel_when(signal.clone().wait()).report().into_future());
             assert!(world.poll(all.as_mut()).is_pending());
             gates[0].open(Ok(1));
             assert!(world.poll(all.as_mut()).is_pending());
@@ -788,7 +791,7 @@ fn s_27_values_in_answer_to_a_signal_are_no_success() {
         let (children, gates, _) = children::<3>(&world, "ttt");
         let signal = Gate::new();
         let mut all = future_in!(container, children, |gather| {
-            let reporting = gather.cancel_on(signal.clone().wait()).report();
+            let reporting = gather.cancel_when(signal.clone().wait()).report();
             async {
                 let report = reporting.await;
                 (flat(report.clone()), report.into_result().map(drop))
@@ -812,11 +815,11 @@ fn s_28_a_clean_up_ends_although_who_waits_for_it_is_stopped() {
         let (children, gates, cleanups) = children::<3>(&world, "tpc");
         let (signal, seen) = (Gate::new(), RefCell::new(None));
         let mut waiter = future_in!(container, children, |inner| {
-            let inner = inner.report().nested().map(|report| {
+            let inner = inner.report().map(|report| {
                 *seen.borrow_mut() = Some(flat(report));
                 Ok::<_, ()>(())
             });
-            gather([LocalBoxChild::new(inner)]).cancel_on(signal.clone().wait())
+            gather([LocalBoxChild::new(inner)]).cancel_when(signal.clone().wait())
         });
         assert!(world.poll(waiter.as_mut()).is_pending());
         gates[1].open(Err("b"));

@@ -38,8 +38,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::future::{AbortHandle, abortable};
-use gather::Outcome::{self, Drained, Dropped};
-use gather::{CancelExt, Cancelled, Cause, Limit, LocalBoxChild, Report, RestartError, gather, restart};
+use gather::Outcome::{self, Abandoned, Drained, Dropped};
+use gather::{CancelExt, Cancelled, Cause, Failure, Limit, LocalBoxChild, Report, RestartError, gather, restart};
 use kit::{Any, At, CONTAINERS, Container, Flatten, Gate, Probe, World, boxed, hold_in, panic_of};
 
 /// Why a worker has ended, other than by being done.
@@ -206,7 +206,7 @@ impl Staff {
 macro_rules! supervise {
     ($staff:ident, $container:expr, ($($child:ident)+), $limit:expr, $make:expr, |$l:ident| $set:expr) => {
         hold_in!($container, ($($child)+), |hold| {
-            let $l = restart($limit, kit::holding($make, hold)).cancel_on($staff.signal.clone().wait());
+            let $l = restart($limit, kit::holding($make, hold)).cancel_when($staff.signal.clone().wait());
             let supervisor = $set;
             boxed(async move { supervisor.await.map(|ended| ended.map(drop)) })
         })
@@ -405,11 +405,11 @@ fn otp_16_a_first_start_that_fails_ends_it_at_once_and_names_the_cause() {
         let inner = || {
             let staff = s.clone();
             let inner = restart(Limit::restarts(9), move || [staff.faulty("a", "no such table")]);
-            LocalBoxChild::new(inner.when(|exit| !matches!(exit, Start(_))).nested().map(|ended| ended.map(drop)))
+            LocalBoxChild::new(inner.when(|failure| !matches!(failure.error, Start(_))).map(|ended| ended.map(drop)))
         };
         let other = || LocalBoxChild::new(s.told("b").map(|_| Ok(())));
         let mut l = supervise!(s, container, (a b), Limit::restarts(9), || [other(), inner()], |l| {
-            l.when(|error: &RestartError<Exit>| !matches!(error, RestartError::NotRetried { .. }))
+            l.when(|failure: &Failure<'_, RestartError<Exit>>| !matches!(failure.error, RestartError::NotRetried { .. }))
         });
         let (polled, _) = s.quiesce(&mut l, "start b, start a, end a, drop a, stop b, end b, drop b");
         let Poll::Ready(Ok(Err(error))) = polled else { panic!("{polled:?}") };
@@ -471,13 +471,12 @@ fn otp_19_one_for_one_gives_up_and_its_sibling_is_stopped() {
         let one = |name: &'static str, first: bool| {
             let (staff, started) = (s.clone(), Cell::new(false));
             let limit = Limit::within(4, Duration::from_secs(3600), s.clock());
-            let one = restart(limit, move || {
+            restart(limit, move || {
                 [match started.replace(true) && !first {
                     true => staff.faulty(name, "refused"),
                     false => staff.told(name),
                 }]
-            });
-            one.nested()
+            })
         };
         let mut l = hold_in!(container, (a b), |hold| {
             let all = gather(hold([one("a", false), one("b", true)]));
@@ -546,7 +545,7 @@ fn otp_24_told_to_stop_between_two_attempts_it_does_at_once() {
             let limit = Limit::within(8, Duration::from_secs(10), s.clock());
             let hanging = restart(limit, || [s.faulty("a", "too slow")]);
             let hanging = hanging.observe(|failure| seen.borrow_mut().push(failure.error.clone()));
-            hanging.backoff(|_| pending::<()>()).cancel_on(pending::<()>()).nested()
+            hanging.backoff(|_| pending::<()>()).cancel_when(pending::<()>())
         };
         for _by_hand in 0..2 {
             let mut parent = hold_in!(container, (a b), |hold| {
@@ -554,7 +553,7 @@ fn otp_24_told_to_stop_between_two_attempts_it_does_at_once() {
                     LocalBoxChild::new(hanging().map(|ended| Ok::<Ended, Exit>(ended.map(|ended| ended.map(drop))))),
                     LocalBoxChild::new(s.slow("b").map(|exited| exited.map(Ok).map(Ok))),
                 ];
-                let all = gather(hold(children)).cancel_on(s.signal.clone().wait()).report();
+                let all = gather(hold(children)).cancel_when(s.signal.clone().wait()).report();
                 boxed(async move { all.await.outcomes.flatten() })
             });
             s.polled.set(false);
@@ -584,7 +583,7 @@ fn otp_25_otp_26_stopped_in_its_restart_loop_it_does_not_finish_the_loop() {
             };
             hold_in!(container, (a b), |hold| {
                 let l = restart(Limit::restarts(8), kit::holding(make, hold));
-                let mut l = pin!(l.backoff(|_| over.clone().wait()).cancel_on(s.signal.clone().wait()));
+                let mut l = pin!(l.backoff(|_| over.clone().wait()).cancel_when(s.signal.clone().wait()).into_future());
                 if !backs_off {
                     over.open(());
                 }
@@ -626,7 +625,7 @@ macro_rules! stoppable {
     ($staff:ident, $container:expr, $reports:expr, ($($child:ident)+), $make:expr) => {
         hold_in!($container, ($($child)+), |hold| match $reports {
             true => {
-                let all = gather(hold($make())).cancel_on($staff.signal.clone().wait());
+                let all = gather(hold($make())).cancel_when($staff.signal.clone().wait());
                 let all = all.grace(|| $staff.grace()).report();
                 boxed(async move {
                     let Report { cause, outcomes, .. } = all.await;
@@ -641,7 +640,7 @@ macro_rules! stoppable {
                 };
                 let l = restart(Limit::unlimited(), kit::holding($make, once));
                 let l = l.observe(|failure| panic!("{failure:?}")).grace(|| $staff.grace());
-                let l = l.cancel_on($staff.signal.clone().wait());
+                let l = l.cancel_when($staff.signal.clone().wait());
                 boxed(async move {
                     assert!(matches!(l.await, Err(Cancelled)));
                     None
@@ -694,7 +693,7 @@ fn otp_30_one_that_outlives_the_grace_is_dropped() {
         s.signal.open(());
         s.runs(&mut group, "stop a, stop b, end a, drop a");
         s.over.open(());
-        s.ends(&mut group, "drop b", stopped(reports, [Drained(Some(Err(Shutdown))), Dropped]));
+        s.ends(&mut group, "drop b", stopped(reports, [Drained(Some(Err(Shutdown))), Abandoned]));
     });
 }
 
@@ -712,7 +711,7 @@ fn otp_31_all_are_told_at_the_same_time_and_have_one_grace() {
         let ended = names.iter().filter(|name| **name != "d").map(|name| format!("end {name}, drop {name}"));
         s.runs(&mut group, &told.into_iter().chain(ended).collect::<Vec<_>>().join(", "));
         s.over.open(());
-        let outcomes = names.map(|name| if name == "d" { Dropped } else { Drained(Some(Err(Shutdown))) });
+        let outcomes = names.map(|name| if name == "d" { Abandoned } else { Drained(Some(Err(Shutdown))) });
         s.ends(&mut group, "drop d", stopped(reports, outcomes));
         assert_eq!(s.graces.get(), 1);
     });
@@ -807,7 +806,7 @@ fn otp_36_a_child_that_does_not_listen_holds_up_nobody_beyond_the_grace() {
         s.end("b", Ok(()));
         s.runs(&mut group, "end b, drop b");
         s.over.open(());
-        s.ends(&mut group, "drop a", stopped(reports, [Dropped, Drained(Some(Ok(())))]));
+        s.ends(&mut group, "drop a", stopped(reports, [Abandoned, Drained(Some(Ok(())))]));
     });
 }
 
@@ -846,7 +845,7 @@ fn otp_39_with_nothing_to_run_it_ends_at_once() {
         Vec::<Worker>::new()
     };
     let s = Staff::new();
-    let mut l = pin!(restart(Limit::unlimited(), nothing).cancel_on(s.signal.clone().wait()));
+    let mut l = pin!(restart(Limit::unlimited(), nothing).cancel_when(s.signal.clone().wait()).into_future());
     assert!(matches!(s.world.poll(l.as_mut()), Poll::Ready(Ok(Ok(values))) if values.is_empty()));
     assert_eq!((made.get(), s.world.wakes.take()), (1, 0));
 }
@@ -890,7 +889,7 @@ fn otp_46_the_first_start_is_not_tried_again() {
         };
         // The restarts are counted by who sees the failures: a start that fails is tried again only in a restart.
         let mut l = supervise!(s, container, (a b), Limit::restarts(9), make, |l| {
-            l.when(|exit| !matches!(exit, Start(_)) || started.get() > 1)
+            l.when(|failure| !matches!(failure.error, Start(_)) || started.get() > 1)
         });
         let refused = RestartError::NotRetried { restarts: 0, source: Start("refused") };
         s.ends(&mut l, "start a, start b, end b, drop b, stop a, end a, drop a", Ok(Err(refused)));
@@ -946,9 +945,9 @@ fn otp_54_otp_55_in_a_tree_one_is_restarted_or_when_that_is_given_up_all() {
         let one_for_one = |names: [&'static str; 2]| {
             let each = names.map(|name| {
                 let staff = s.clone();
-                restart(Limit::restarts(1), move || [staff.told(name)]).nested()
+                restart(Limit::restarts(1), move || [staff.told(name)])
             });
-            LocalBoxChild::new(gather(each).nested().map(|ended| ended.map(drop)))
+            LocalBoxChild::new(gather(each).map(|ended| ended.map(drop)))
         };
         let make = || [["a", "b"], ["c", "d"], ["e", "f"]].map(one_for_one);
         let mut top = supervise!(s, container, (a b c), Limit::restarts(1), make, |l| l);
@@ -983,11 +982,11 @@ fn otp_56_otp_57_otp_58_a_supervisor_or_a_worker_that_is_killed_or_has_ended_is_
     everywhere(|container| {
         let (s, handle) = (Staff::new(), RefCell::new(None));
         let minute = Duration::from_secs(60);
-        // Not nested: it can be dropped abruptly.
+        // In an `async` block it is a plain child, and can be dropped abruptly.
         let inner = || {
             let staff = s.clone();
             let inner = restart(Limit::within(3, minute, s.clock()), move || [Permanent.child(staff.told("a"))]);
-            let (inner, abort) = abortable(inner);
+            let (inner, abort) = abortable(inner.into_future());
             *handle.borrow_mut() = Some(abort);
             let worker = async {
                 match inner.await {
@@ -1078,7 +1077,7 @@ fn otp_60_to_otp_65_the_end_of_a_significant_child_is_that_of_the_group() {
                 [first, Transient.child(s.told("b")), significant(Transient, auto, &left, s.told("c"))]
             };
             let mut l = supervise!(s, container, (a b c), Limit::restarts(1), make, |l| {
-                l.when(|exit| *exit != Finished)
+                l.when(|failure| *failure.error != Finished)
             });
             s.runs(&mut l, "start a, start b, start c");
             let gone = s.leave("a", exited.clone());
@@ -1117,7 +1116,7 @@ fn otp_67_the_ends_of_siblings_in_a_restart_are_not_significant() {
                 [sibling("a"), Transient.child(s.told("b")), sibling("c")]
             };
             let mut l = supervise!(s, container, (a b c), Limit::restarts(1), make, |l| {
-                l.when(|exit| *exit != Finished)
+                l.when(|failure| *failure.error != Finished)
             });
             s.runs(&mut l, "start a, start b, start c");
             s.leave("b", Err(Killed));
@@ -1145,14 +1144,14 @@ fn otp_68_the_end_of_a_significant_supervisor_is_that_of_its_parent() {
                 let (staff, left) = (s.clone(), Rc::new(Cell::new(1)));
                 let inner =
                     restart(Limit::restarts(1), move || [significant(Transient, Auto::Any, &left, staff.told("a"))]);
-                let inner = inner.when(|exit| *exit != Finished).nested().map(move |ended| match ended {
+                let inner = inner.when(|failure| *failure.error != Finished).map(move |ended| match ended {
                     Err(RestartError::NotRetried { source: Finished, .. }) if !is_significant => Ok(()),
                     ended => ended.map(drop).map_err(RestartError::into_source),
                 });
                 LocalBoxChild::new(inner)
             };
             let mut outer = supervise!(s, container, (a b), Limit::restarts(1), || [inner(), s.told("b")], |l| {
-                l.when(|exit| *exit != Finished)
+                l.when(|failure| *failure.error != Finished)
             });
             s.runs(&mut outer, "start a, start b");
             s.end("a", Ok(()));
@@ -1270,7 +1269,7 @@ fn otp_78_otp_79_each_child_is_polled_told_and_dropped_once_however_many_there_a
         let (world, counts, signal) = (World::new(), Counts::default(), Gate::new());
         let gates: Vec<Gate<Exited>> = (0..count).map(|_| Gate::new()).collect();
         let make = || gates.iter().map(|gate| counts.child(gate)).collect::<Vec<_>>();
-        let mut l = pin!(restart(Limit::unlimited(), make).cancel_on(signal.clone().wait()));
+        let mut l = pin!(restart(Limit::unlimited(), make).cancel_when(signal.clone().wait()).into_future());
         assert!(world.poll(l.as_mut()).is_pending());
         assert_eq!(counts.take(), [count, 0, 0]);
         signal.open(());
@@ -1280,7 +1279,7 @@ fn otp_78_otp_79_each_child_is_polled_told_and_dropped_once_however_many_there_a
             continue;
         }
         // OTP-79: they end one by one.
-        let mut l = pin!(restart(Limit::unlimited(), make));
+        let mut l = pin!(restart(Limit::unlimited(), make).into_future());
         assert!(world.poll(l.as_mut()).is_pending());
         assert_eq!(counts.take(), [count, 0, 0]);
         for gate in &gates {
@@ -1304,7 +1303,7 @@ fn otp_80_otp_81_otp_82_debug_counts_the_children() {
             let idle = (1..count).map(|_| LocalBoxChild::new(pending::<Exited>()));
             idle.chain([LocalBoxChild::new(fail.clone().wait())]).collect::<Vec<_>>()
         };
-        let mut l = pin!(restart(Limit::unlimited(), make).backoff(|_| s.over.clone().wait()));
+        let mut l = pin!(restart(Limit::unlimited(), make).backoff(|_| s.over.clone().wait()).into_future());
         assert!(s.world.poll(l.as_mut()).is_pending());
         let debug = format!("{l:?}");
         assert!(debug.contains(&format!("{{pending: {count}, live at: [0, 1, ")), "{debug}");
@@ -1323,11 +1322,11 @@ fn otp_83_stopping_what_was_stopped_is_harmless() {
     everywhere(|container| {
         let (s, parent) = (Staff::new(), Gate::<()>::new());
         let own = || {
-            let group = restart(Limit::unlimited(), || [s.slow("a")]).cancel_on(s.signal.clone().wait());
-            LocalBoxChild::new(group.nested().map(|ended| ended.map(drop)))
+            let group = restart(Limit::unlimited(), || [s.slow("a")]).cancel_when(s.signal.clone().wait());
+            LocalBoxChild::new(group.map(|ended| ended.map(drop)))
         };
         let mut all = hold_in!(container, (a b), |hold| {
-            let all = gather(hold([own(), LocalBoxChild::new(pending())])).cancel_on(parent.clone().wait()).report();
+            let all = gather(hold([own(), LocalBoxChild::new(pending())])).cancel_when(parent.clone().wait()).report();
             boxed(async move { all.await.outcomes.flatten() })
         });
         s.runs(&mut all, "start a");

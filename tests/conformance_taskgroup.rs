@@ -33,8 +33,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::future::FusedFuture;
-use gather::Outcome::{Done, Drained, Dropped, Failed};
-use gather::{CancelExt, Cancelled, Cause, Gather, GatherError, LocalBoxChild, Outcome, Report, gather};
+use gather::Outcome::{Abandoned, Done, Drained, Dropped, Failed};
+use gather::{CancelExt, Cancelled, Cause, GatherError, GatherOf, Group, LocalBoxChild, Outcome, Report, gather};
 use kit::{Any, At, CONTAINERS, Container, Flatten, Gate, Log, Output, Probe, World, panic_of, yield_now};
 
 /// Gathers a `Vec` of children in a container that is chosen at run time.
@@ -176,13 +176,13 @@ impl Settings {
 
 /// The plain result of a group.
 fn plain<E: 'static>(container: Container, children: Vec<Member<E>>, set: &Settings) -> Any<'static, Plain<E>> {
-    group!(container, children, |all| kit::any(all.cancel_on(set.signal.clone().wait()).grace(set.grace())))
+    group!(container, children, |all| kit::any(all.cancel_when(set.signal.clone().wait()).grace(set.grace())))
 }
 
 /// What its report says.
 fn told<E: 'static>(container: Container, children: Vec<Member<E>>, set: &Settings) -> Any<'static, Told<E>> {
     group!(container, children, |all| {
-        kit::any(all.cancel_on(set.signal.clone().wait()).grace(set.grace()).report())
+        kit::any(all.cancel_when(set.signal.clone().wait()).grace(set.grace()).report())
     })
 }
 
@@ -451,7 +451,7 @@ fn tg_10_the_body_fails_in_its_first_poll() {
 
 /// An inner group whose report is its error if it holds one.
 fn inner_with_report(container: Container, children: Vec<Member<&'static str>>) -> Member<Told<&'static str>> {
-    group!(container, children, |inner| LocalBoxChild::new(inner.nested().report().map(|report| {
+    group!(container, children, |inner| LocalBoxChild::new(inner.report().map(|report| {
         let (cause, outcomes) = report.flatten();
         let failed = outcomes.iter().any(|outcome| outcome.error().is_some() || matches!(outcome.late(), Some(Err(_))));
         if failed { Err((cause, outcomes)) } else { Ok(0) }
@@ -494,7 +494,7 @@ fn tg_12_a_plain_child_beside_the_inner_group_adds_no_error() {
 #[test]
 fn tg_13_a_stopped_inner_group_is_no_error() {
     fn inner(container: Container, children: Vec<Member<&'static str>>) -> Member<&'static str> {
-        group!(container, children, |inner| LocalBoxChild::new(inner.nested().map(|result| result.map(|_| 0))))
+        group!(container, children, |inner| LocalBoxChild::new(inner.map(|result| result.map(|_| 0))))
     }
     let script = "
         fail a; poll => fail a, drop a, stop b
@@ -540,7 +540,7 @@ fn tg_14_the_error_of_an_inner_group_keeps_its_nesting() {
         let long = LocalBoxChild::new(children.next().unwrap().map(|result| result.map_err(|_| unreachable!())));
         let inner: Vec<_> = children.map(|child| child.map(|result| result.map_err(Fault))).collect();
         let inner: Member<GatherError<Fault>> = group!(container, inner, |inner| LocalBoxChild::new(
-            inner.nested().report().map(|report| report.into_result().map(|_| 0))
+            inner.report().map(|report| report.into_result().map(|_| 0))
         ));
         vec![long, inner]
     };
@@ -645,7 +645,7 @@ fn tg_20_and_46_a_panic_in_a_cleanup_replaces_the_error() {
         let log = world.log.clone();
         children.insert(1, LocalBoxChild::new(bomb(&log, &armed).on_cancel(move |_| log.push("stop bomb"))));
         group!(container, children, |all| {
-            let mut all = Box::pin(all);
+            let mut all = Box::pin(all.into_future());
             assert!(!pending_first || world.poll(all.as_mut()).is_pending());
             work[0].open(Err("a"));
             assert!(world.poll(all.as_mut()).is_pending());
@@ -664,7 +664,7 @@ fn tg_22_and_46_after_a_panic_no_cleanup_is_awaited() {
         let (Crew { mut children, clean, .. }, armed) = (crew(&world.log, "dp"), Gate::new());
         children.insert(0, LocalBoxChild::new(bomb(&world.log, &armed)));
         group!(container, children, |all| {
-            let mut all = Box::pin(all);
+            let mut all = Box::pin(all.into_future());
             assert!(!pending_first || world.poll(all.as_mut()).is_pending());
             clean[0].open(Err("A"));
             armed.open(Arc::new(()));
@@ -756,17 +756,26 @@ fn tg_32_a_gather_is_moved_when_it_is_awaited() {
     impl<T> NotClone<()> for T {}
     impl<T: Clone> NotClone<u8> for T {}
     type Cloneable = std::future::Ready<Output>;
-    <Gather<(Cloneable, Cloneable)> as NotClone<_>>::holds();
-    <Gather<[Cloneable; 2]> as NotClone<_>>::holds();
-    <Gather<Vec<Cloneable>> as NotClone<_>>::holds();
-    <Gather<Box<[Cloneable]>> as NotClone<_>>::holds();
+    <GatherOf<(Cloneable, Cloneable)> as NotClone<_>>::holds();
+    <GatherOf<[Cloneable; 2]> as NotClone<_>>::holds();
+    <GatherOf<Vec<Cloneable>> as NotClone<_>>::holds();
+    <GatherOf<Box<[Cloneable]>> as NotClone<_>>::holds();
+    <Group<(Cloneable, Cloneable)> as NotClone<_>>::holds();
+    <Group<[Cloneable; 2]> as NotClone<_>>::holds();
+    <Group<Vec<Cloneable>> as NotClone<_>>::holds();
+    <Group<Box<[Cloneable]>> as NotClone<_>>::holds();
 }
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn tg_33_polled_after_its_end_it_panics_and_touches_no_child() {
-    fn ends<G: FusedFuture>(world: &World, pending_first: bool, all: G, gates: &[Gate<Output>]) {
-        let mut all = Box::pin(all);
+    fn ends<G: IntoFuture<IntoFuture: FusedFuture>>(
+        world: &World,
+        pending_first: bool,
+        all: G,
+        gates: &[Gate<Output>],
+    ) {
+        let mut all = Box::pin(all.into_future());
         assert!(!pending_first || world.poll(all.as_mut()).is_pending());
         assert!(!all.is_terminated());
         gates[1].open(Err("b"));
@@ -790,7 +799,8 @@ fn tg_33_polled_after_its_end_it_panics_and_touches_no_child() {
 fn tg_35_children_are_not_polled_before_the_gather_is() {
     let world = World::new();
     let Crew { children, work, .. } = crew::<()>(&world.log, "pdc");
-    let mut all: Gather<Vec<_>> = children.into_iter().collect();
+    let all: Group<Vec<_>> = children.into_iter().collect();
+    let mut all = all.into_future();
     assert!(work.iter().all(|gate| gate.waker().is_none()));
     assert!(world.poll(Pin::new(&mut all)).is_pending());
     assert!(work.iter().all(|gate| gate.waker().is_some()));
@@ -888,7 +898,7 @@ fn tg_39_inner_and_outer_fail_in_one_turn() {
     "#;
     play(("pdp", BOTH, script), Some(Ok(Err("c"))), |container, mut children, set, log| {
         let (last, log) = (children.pop().unwrap(), log.clone());
-        let inner = group!(container, children, |inner| LocalBoxChild::new(inner.nested().map(move |result| {
+        let inner = group!(container, children, |inner| LocalBoxChild::new(inner.map(move |result| {
             log.push(format!("inner {result:?}"));
             Ok(0)
         })));
@@ -961,9 +971,9 @@ fn tg_41_42_and_44_the_error_is_the_only_thing_left() {
 
 #[test]
 fn tg_43_no_waker_of_the_owner_is_kept() {
-    fn resolves<G: Future>(world: &World, pending_first: bool, all: G, crew: Crew<()>, container: Container) {
+    fn resolves<G: IntoFuture>(world: &World, pending_first: bool, all: G, crew: Crew<()>, container: Container) {
         let baseline = Arc::strong_count(&world.wakes);
-        let mut all = Box::pin(all);
+        let mut all = Box::pin(all.into_future());
         assert!(!pending_first || world.poll(all.as_mut()).is_pending());
         crew.work[0].open(Err(()));
         assert!(world.poll(all.as_mut()).is_pending());
@@ -982,7 +992,7 @@ fn tg_43_no_waker_of_the_owner_is_kept() {
         let mut three = crew(&world.log, "pdp");
         let children = std::mem::take(&mut three.children);
         let inner: Member<()> =
-            group!(container, children, |inner| LocalBoxChild::new(inner.nested().map(|result| result.map(|_| 0))));
+            group!(container, children, |inner| LocalBoxChild::new(inner.map(|result| result.map(|_| 0))));
         group!(container, vec![inner], |all| resolves(&world, pending_first, all, three, container));
     });
 }
@@ -1001,8 +1011,7 @@ fn tg_45_what_a_stopped_group_leaves_holds_nothing_of_it() {
                 LocalBoxChild::new(holds(probe.clone())),
                 LocalBoxChild::new(holds(probe.clone()).cleanup(|| ready(()))),
             ];
-            let inner =
-                group!(container, inner, |inner| LocalBoxChild::new(inner.nested().map(|result| result.map(|_| 0))));
+            let inner = group!(container, inner, |inner| LocalBoxChild::new(inner.map(|result| result.map(|_| 0))));
             vec![inner, LocalBoxChild::new(holds(probe.clone()))]
         };
         let (world, set) = (World::new(), Settings::default());
@@ -1048,13 +1057,19 @@ fn tg_54_a_second_signal_changes_nothing() {
         clean a; signal; poll => clean a, drop a
         over; poll => drop b, ready
     ";
-    check(("dd", BOTH, script), Err(Cancelled), STOPPED, &[Drained(Some(Ok(0))), Dropped]);
+    check(("dd", BOTH, script), Err(Cancelled), STOPPED, &[Drained(Some(Ok(0))), Abandoned]);
 }
 
 #[test]
 fn tg_55_a_signal_after_the_end_does_nothing() {
-    fn ends<G: FusedFuture>(world: &World, pending_first: bool, all: G, work: &[Gate<Output>], signal: &Gate<()>) {
-        let mut all = Box::pin(all);
+    fn ends<G: IntoFuture<IntoFuture: FusedFuture>>(
+        world: &World,
+        pending_first: bool,
+        all: G,
+        work: &[Gate<Output>],
+        signal: &Gate<()>,
+    ) {
+        let mut all = Box::pin(all.into_future());
         assert!(!pending_first || world.poll(all.as_mut()).is_pending());
         work[0].open(Ok(0));
         work[1].open(Ok(1));
@@ -1074,7 +1089,7 @@ fn tg_55_a_signal_after_the_end_does_nothing() {
         let Crew { children, work, .. } = crew(&world.log, "pd");
         let (signal, fire) = world.probe("signal");
         let signal = signal.quiet();
-        group!(container, children, |all| ends(&world, pending_first, all.cancel_on(signal), &work, &fire));
+        group!(container, children, |all| ends(&world, pending_first, all.cancel_when(signal), &work, &fire));
     });
 }
 
@@ -1168,7 +1183,7 @@ fn tg_61_the_stop_of_the_enclosing_scope_during_a_drain_is_seen() {
         let Crew { mut children, clean, .. } = crew::<&str>(&world.log, "dd");
         let (sibling, log) = (children.pop().unwrap(), world.log.clone());
         let inner = group!(container, children, |inner| LocalBoxChild::new(
-            inner.cancel_on(signal.clone().wait()).nested().map(move |result| {
+            inner.cancel_when(signal.clone().wait()).map(move |result| {
                 assert!(matches!(result, Err(Cancelled)));
                 log.push("inner stopped");
                 Ok(0)

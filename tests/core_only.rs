@@ -26,7 +26,7 @@ fn tuples_and_arrays_gather_and_drain() {
         cx.waker().wake_by_ref();
         std::task::Poll::Pending
     });
-    assert_eq!(pollster::block_on(gather([told]).cancel_on(later)), Err(Cancelled));
+    assert_eq!(pollster::block_on(gather([told]).cancel_when(later)), Err(Cancelled));
     assert_eq!(cleaned.get(), 2);
 
     let deaf = pending::<Result<(), &str>>().on_cancel(|_| ());
@@ -48,14 +48,14 @@ fn restart_limits_without_an_allocator() {
 }
 
 #[test]
-fn a_nested_restart_and_its_settings() {
+fn a_restart_as_a_child_and_its_settings() {
     let (made, seen) = (Cell::new(0), Cell::new(0));
     let group = restart(Limit::unlimited(), || {
         made.set(made.get() + 1);
         (pending::<Result<(), _>>().cleanup(|| ready(())), ready(Err::<(), _>(made.get())))
     });
-    let group = group.nested().when(|error| *error < 3).observe(|failure| seen.set(seen.get() + failure.error));
-    let group = group.backoff(|_| ready(())).grace(pending::<()>).cancel_on(pending::<()>());
+    let group = group.when(|failure| *failure.error < 3).observe(|failure| seen.set(seen.get() + failure.error));
+    let group = group.backoff(|_| ready(())).grace(pending::<()>).cancel_when(pending::<()>());
     let ended = pollster::block_on(gather([group.map(|ended| ended.unwrap().map(drop))]));
     assert_eq!(ended, Err(RestartError::NotRetried { restarts: 2, source: 3 }));
     assert_eq!((made.get(), seen.get()), (3, 6));

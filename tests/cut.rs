@@ -100,7 +100,7 @@ fn two_woken_of_many_are_the_first_by_turns() {
         for [lower, higher] in [[0, 1], [0, size - 1], [size / 2, size - 1], [1, 2], [31, 32]] {
             let _at = At(format!("{size} children, {lower} and {higher}"));
             let (world, shared) = (World::new(), Rc::new(Shared::default()));
-            let mut all = Box::pin(gather(shared.children(size)));
+            let mut all = Box::pin(gather(shared.children(size)).into_future());
             assert_eq!(pass(&world, &shared, all.as_mut()), (row(0, size, size), 0));
             // The second pass begins with the second child.
             let mut order = if lower == 0 { [higher, lower] } else { [lower, higher] };
@@ -175,7 +175,7 @@ fn a_pass_ends_behind_32_that_are_pending_again() {
 #[test]
 fn one_that_is_woken_after_the_cut_waits_for_its_turn() {
     let (world, shared) = (World::new(), Rc::new(Shared::default()));
-    let mut all = Box::pin(gather(shared.children(100)));
+    let mut all = Box::pin(gather(shared.children(100)).into_future());
     assert_eq!(pass(&world, &shared, all.as_mut()), (row(0, 100, 100), 0));
     (0..50).for_each(|index| shared.wake(index));
     assert_eq!(world.wakes.take(), 1);
@@ -198,7 +198,7 @@ fn fewer_than_32_are_all_polled_in_every_pass_and_go_round() {
         let _at = At(format!("{size} children"));
         let (world, shared) = (World::new(), Rc::new(Shared::default()));
         shared.yields.set(true);
-        let mut all = Box::pin(gather(shared.children(size)));
+        let mut all = Box::pin(gather(shared.children(size)).into_future());
         for first in 0..3 * size {
             assert_eq!(pass(&world, &shared, all.as_mut()), (row(first, size, size), 1));
         }
@@ -209,7 +209,7 @@ fn fewer_than_32_are_all_polled_in_every_pass_and_go_round() {
 fn a_child_that_ends_starts_the_count_anew() {
     let (world, shared) = (World::new(), Rc::new(Shared::default()));
     shared.yields.set(true);
-    let mut all = Box::pin(gather(shared.children(200)));
+    let mut all = Box::pin(gather(shared.children(200)).into_future());
     assert_eq!(pass(&world, &shared, all.as_mut()), (row(0, 200, 200), 1));
     // Behind 19 and 31 others.
     shared.end([20, 52]);
@@ -238,12 +238,12 @@ fn the_first_pass_of_a_drain_is_not_cut_and_later_ones_are() {
             let children = shared.children(100);
             let mut all: Any<'_, Result<(), Cancelled>> = match nested {
                 false => {
-                    let cancelled = gather(children).cancel_on(signal.clone().wait());
+                    let cancelled = gather(children).cancel_when(signal.clone().wait());
                     Box::pin(async { cancelled.await.map(|_| ()) })
                 }
                 true => {
-                    let inner = gather(children).nested();
-                    let cancelled = gather([inner]).cancel_on(signal.clone().wait());
+                    let inner = gather(children);
+                    let cancelled = gather([inner]).cancel_when(signal.clone().wait());
                     Box::pin(async { cancelled.await.map(|_| ()) })
                 }
             };
@@ -274,7 +274,7 @@ fn the_first_pass_of_a_drain_is_not_cut_and_later_ones_are() {
 fn a_freed_place_is_filled_in_a_poll_whose_pass_is_cut() {
     let (world, shared) = (World::new(), Rc::new(Shared::default()));
     shared.yields.set(true);
-    let mut all = Box::pin(gather(shared.children(100)).concurrency(40));
+    let mut all = Box::pin(gather(shared.children(100)).concurrency(40).into_future());
     assert_eq!(pass(&world, &shared, all.as_mut()), (row(0, 40, 100), 1));
     shared.end([5]);
     let expected: Vec<_> = (1..5 + 1 + 32).chain([40]).collect();
@@ -295,7 +295,7 @@ fn a_freed_place_is_filled_in_a_poll_whose_pass_is_cut() {
 fn children_that_start_do_not_count() {
     let (world, shared) = (World::new(), Rc::new(Shared::default()));
     shared.yields.set(true);
-    let mut all = Box::pin(gather(shared.children(200)).concurrency(100));
+    let mut all = Box::pin(gather(shared.children(200)).concurrency(100).into_future());
     assert_eq!(pass(&world, &shared, all.as_mut()), (row(0, 100, 200), 1));
     shared.end(20..100);
     // Those before them are pending again, and so are the 80 that are started.
@@ -376,7 +376,7 @@ fn passes_are_those_of_a_naive_model() {
     {
         let _at = At(format!("{size} children, which drain: {drains}"));
         let (world, shared, signal) = (World::new(), Rc::new(Shared::default()), Gate::new());
-        let mut all = Box::pin(gather(shared.children(size)).cancel_on(signal.clone().wait()));
+        let mut all = Box::pin(gather(shared.children(size)).cancel_when(signal.clone().wait()).into_future());
         assert_eq!(pass(&world, &shared, all.as_mut()), (row(0, size, size), 0));
         if drains {
             signal.open(());

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_core::FusedFuture;
-use gather::{CancelExt, Cancelled, Child, Gather, LocalBoxChild, OnCancel, gather};
+use gather::{CancelExt, Cancelled, Child, Group, LocalBoxChild, OnCancel, gather};
 use kit::{At, CONTAINERS, Container, Gate, Output, Probe, Wakes, World, gather_in, panic_of};
 
 fn probes(world: &World) -> ([Probe<Output>; 3], [Gate<Output>; 3]) {
@@ -80,10 +80,14 @@ fn one_that_is_ready_and_kept_holds_nothing() {
         let gates: [Gate<Output>; 4] = Default::default();
         let (hook, make) = (held.clone(), held.clone());
         let all = gather((holding(&gates[CHILD]), holding(&gates[TOLD]).on_cancel(move |_| drop(hook))));
-        let mut all = pin!(all.cancel_on(holding(&gates[SIGNAL])).grace(|| {
-            drop(make);
-            holding(&gates[GRACE])
-        }));
+        let mut all = pin!(
+            all.cancel_when(holding(&gates[SIGNAL]))
+                .grace(|| {
+                    drop(make);
+                    holding(&gates[GRACE])
+                })
+                .into_future()
+        );
         assert!(world.poll(all.as_mut()).is_pending());
         ready.iter().for_each(|(gate, result)| gates[*gate].open(*result));
         if let Some((gate, result)) = ready_later {
@@ -206,11 +210,14 @@ fn values_of_a_dropped_gather_are_dropped_in_index_order_among_the_children() {
 fn empty_ones_are_ready_at_once_and_touch_no_waker() {
     let world = World::new();
     let strong = Arc::strong_count(&world.wakes);
-    assert_eq!(world.poll(pin!(gather(()))), Poll::Ready(Ok::<_, Infallible>(())));
-    assert_eq!(world.poll(pin!(gather([(); 0].map(|()| pending::<Output>())))), Poll::Ready(Ok([])));
-    assert_eq!(world.poll(pin!(gather(Vec::<std::future::Ready<Output>>::new()))), Poll::Ready(Ok(vec![])));
+    assert_eq!(world.poll(pin!(gather(()).into_future())), Poll::Ready(Ok::<_, Infallible>(())));
+    assert_eq!(world.poll(pin!(gather([(); 0].map(|()| pending::<Output>())).into_future())), Poll::Ready(Ok([])));
+    assert_eq!(
+        world.poll(pin!(gather(Vec::<std::future::Ready<Output>>::new()).into_future())),
+        Poll::Ready(Ok(vec![]))
+    );
     // Nor is an empty one cancelled by a signal that is ready.
-    let mut empty = pin!(gather(Vec::<std::future::Ready<Output>>::new()).cancel_on(ready(())));
+    let mut empty = pin!(gather(Vec::<std::future::Ready<Output>>::new()).cancel_when(ready(())).into_future());
     assert_eq!(world.poll(empty.as_mut()), Poll::Ready(Ok(Ok(vec![]))));
     assert_eq!((world.wakes.take(), Arc::strong_count(&world.wakes)), (0, strong));
 }
@@ -248,7 +255,7 @@ fn tuples_hold_up_to_sixteen_children_of_their_own_types() {
 
 #[test]
 fn iterators_are_collected() {
-    let all = (0..100).map(|i| ready(Ok::<_, ()>(i))).collect::<Gather<_>>();
+    let all = (0..100).map(|i| ready(Ok::<_, ()>(i))).collect::<Group<_>>();
     assert_eq!(pollster::block_on(all), Ok((0..100).collect()));
 }
 
@@ -258,7 +265,7 @@ fn borrowed_children_are_given_back() {
     let (mut a, gate_a) = world.probe::<Output>("a");
     let (mut b, gate_b) = world.probe::<Output>("b");
     {
-        let mut all = pin!(gather((&mut a, &mut b)));
+        let mut all = pin!(gather((&mut a, &mut b)).into_future());
         assert!(world.poll(all.as_mut()).is_pending());
     }
     gate_a.open(Ok(1));
@@ -270,7 +277,7 @@ fn borrowed_children_are_given_back() {
 fn polled_by_reference_it_outlives_who_polled_it() {
     let world = World::new();
     let ((a, gate_a), (b, gate_b)) = (world.probe::<Output>("a"), world.probe::<Output>("b"));
-    let mut all = Box::pin(gather((a, b)));
+    let mut all = Box::pin(gather((a, b)).into_future());
     {
         let mut outer = Box::pin(async { (&mut all).await });
         assert!(world.poll(outer.as_mut()).is_pending());
@@ -320,7 +327,7 @@ fn only_the_last_waker_of_the_parent_is_woken_and_none_is_kept_after_the_end() {
 fn polling_after_completion_panics_and_says_so() {
     macro_rules! assert_done {
         ($gather:expr) => {
-            let mut all = pin!($gather);
+            let mut all = pin!($gather.into_future());
             let mut cx = Context::from_waker(Waker::noop());
             assert!(!all.is_terminated());
             assert!(all.as_mut().poll(&mut cx).is_ready());
@@ -339,7 +346,7 @@ fn polling_after_completion_panics_and_says_so() {
     assert_done!(gather(vec![one(), one()].into_boxed_slice()));
     assert_done!(gather(()));
     assert_done!(gather((ready(Err::<(), _>(1)),)));
-    assert_done!(gather(vec![pending::<Output>()]).cancel_on(ready(())));
+    assert_done!(gather(vec![pending::<Output>()]).cancel_when(ready(())));
 }
 
 #[test]
@@ -377,7 +384,7 @@ fn polling_after_a_panic_panics_and_says_so() {
     let panicking = || acting(|_| panic!("child"));
     macro_rules! assert_poisoned {
         ($gather:expr) => {
-            let mut all = pin!($gather);
+            let mut all = pin!($gather.into_future());
             let mut cx = Context::from_waker(Waker::noop());
             assert_eq!(panic_of(|| assert!(all.as_mut().poll(&mut cx).is_pending())), "child");
             assert_eq!(panic_of(|| assert!(all.as_mut().poll(&mut cx).is_pending())), "`Gather` polled after a panic");
@@ -485,7 +492,7 @@ fn a_panic_in_any_closure_or_future_of_the_handshake_drops_all_and_leaves_the_po
             ];
             let fired = Cell::new(false);
             let mut all = gather_in!(container, children, |gather| gather
-                .cancel_on(poll_fn(|_| {
+                .cancel_when(poll_fn(|_| {
                     if !fired.get() {
                         return Poll::Pending;
                     }
@@ -554,7 +561,7 @@ fn a_child_by_hand_is_stopped_in_its_own_way() {
     assert_eq!(pollster::block_on(gather([machine(true)])), Ok([7]));
     world.log.expect("work, work, work");
 
-    let mut all = pin!(gather([machine(true), machine(false)]).cancel_on(fires.clone().wait()));
+    let mut all = pin!(gather([machine(true), machine(false)]).cancel_when(fires.clone().wait()).into_future());
     let _ = world.poll(all.as_mut());
     world.log.expect("work, work");
     fires.open(());
@@ -577,7 +584,7 @@ fn a_map_sees_late_outputs_too() {
             Ok::<u32, &str>(value)
         })
         .map(|result| result.map(u64::from));
-    let mut all = pin!(gather((child, ready(Err::<(), _>("failed")))));
+    let mut all = pin!(gather((child, ready(Err::<(), _>("failed")))).into_future());
     assert!(world.poll(all.as_mut()).is_pending());
     late.open(9);
     assert_eq!(world.poll(all.as_mut()), Poll::Ready(Err("failed")));
@@ -606,23 +613,9 @@ impl<T> Pipe for T {}
 
 #[test]
 #[cfg_attr(panic = "abort", ignore = "catches a panic")]
-fn settings_after_the_first_poll_are_refused() {
-    macro_rules! refuses {
-        ($($setting:ident($($argument:expr)?))*) => {$(
-            let mut all = gather(vec![pending::<Output>()]);
-            assert!(Pin::new(&mut all).poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            let message = panic_of(|| drop(all.$setting($($argument)?)));
-            assert_eq!(message, concat!("`Gather::", stringify!($setting), "` must be called before the first poll"));
-        )*};
-    }
-    refuses! { cancel_on(pending::<()>()) grace(pending::<()>) concurrency(1) settle() any() race() report() }
-}
-
-#[test]
-#[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn a_concurrency_of_zero_is_refused_at_the_call() {
     let message = panic_of(|| drop(gather([pending::<Output>()]).concurrency(0)));
-    assert_eq!(message, "`Gather::concurrency` of 0 would never start a child");
+    assert_eq!(message, "`Group::concurrency` of 0 would never start a child");
 }
 
 #[test]
@@ -634,7 +627,7 @@ fn debug_says_phase_cause_and_who_is_left() {
         let children =
             [LocalBoxChild::new(ready(Ok(1))), LocalBoxChild::new(deaf), LocalBoxChild::new(gate.clone().wait())];
         kit::in_container!(container, children, |gather| {
-            let mut all = pin!(gather);
+            let mut all = pin!(gather.into_future());
             assert_eq!(
                 format!("{all:?}"),
                 "Gather { phase: Unpolled, children: [unstarted, unstarted, unstarted], .. }"
@@ -655,7 +648,7 @@ fn debug_says_phase_cause_and_who_is_left() {
         })
         .collect();
     let signal = Gate::new();
-    let mut many = pin!(gather(children).concurrency(30).cancel_on(signal.clone().wait()));
+    let mut many = pin!(gather(children).concurrency(30).cancel_when(signal.clone().wait()).into_future());
     assert!(world.poll(many.as_mut()).is_pending());
     let running = "{unstarted: 70, pending: 30, \
                    live at: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] and others}";

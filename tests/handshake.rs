@@ -274,7 +274,7 @@ fn run(scenario: &Scenario, container: Container, pending_first: bool) {
     });
     let mut gather = Some(gather_in!(container, children, |gather| {
         let (log, grace) = (&world.log, &grace);
-        gather.cancel_on(Probe::new("signal", log, &signal).quiet()).grace(move || {
+        gather.cancel_when(Probe::new("signal", log, &signal).quiet()).grace(move || {
             log.push("grace");
             Probe::new("grace", log, grace).quiet()
         })

@@ -1,4 +1,4 @@
-//! Gathers and restarts as children that are cancelled by their own handshake.
+//! Groups as children: gathers and restarts in a gather or a restart, cancelled by their own handshake.
 
 #![cfg(feature = "alloc")]
 
@@ -25,12 +25,15 @@ fn cancelled_by_its_parent_it_tells_drops_and_drains_its_own_children() {
     let world = World::new();
     let (gate, fail) = (Gate::new(), Gate::<Output>::new());
     let inner = gather((told(&world, "a", &gate), Probe::new("b", &world.log, &Gate::<Output>::new())));
-    let mut outer = pin!(gather((
-        told(&world, "first", &gate),
-        inner.nested(),
-        Probe::new("last", &world.log, &Gate::<Output>::new()),
-        fail.clone().wait(),
-    )));
+    let mut outer = pin!(
+        gather((
+            told(&world, "first", &gate),
+            inner,
+            Probe::new("last", &world.log, &Gate::<Output>::new()),
+            fail.clone().wait(),
+        ))
+        .into_future()
+    );
     assert!(world.poll(outer.as_mut()).is_pending());
     fail.open(Err("failed"));
     assert!(world.poll(outer.as_mut()).is_pending());
@@ -51,16 +54,34 @@ fn one_that_was_never_polled_tells_its_children_too() {
     let gate = Gate::new();
     gate.open(Ok(1));
     let inner = gather(vec![told(&world, "a", &gate)]);
-    let mut outer = pin!(gather((ready(Err::<(), _>("failed")), inner.nested())));
+    let mut outer = pin!(gather((ready(Err::<(), _>("failed")), inner)).into_future());
     assert_eq!(world.poll(outer.as_mut()), Poll::Ready(Err("failed")));
     world.log.expect("tell a, end a, drop a");
 }
 
 #[test]
+fn an_async_block_around_a_group_is_a_plain_child() {
+    let world = World::new();
+    let fail = Gate::<Output>::new();
+    let inner = || gather([told(&world, "a", &Gate::new())]);
+    let wrapped = async { inner().await };
+    let mut outer = pin!(gather((wrapped, fail.clone().wait())).into_future());
+    assert!(world.poll(outer.as_mut()).is_pending());
+    fail.open(Err("failed"));
+    // It is dropped, and its child with it, untold.
+    assert_eq!(world.poll(outer.as_mut()), Poll::Ready(Err("failed")));
+    world.log.expect("drop a");
+    // So is the future of a group, which is one like any other.
+    let report = gather((inner().into_future(), ready(Err::<(), _>("failed")))).report();
+    assert_eq!(pollster::block_on(report).outcomes.0, Outcome::Dropped);
+    world.log.expect("drop a");
+}
+
+#[test]
 fn one_of_nobody_that_was_never_polled_has_nobody_to_tell() {
     let none = || Vec::<std::future::Ready<Output>>::new();
-    let reporting = gather(none()).nested().report().map(|report| report.into_result());
-    let outer = gather((ready(Err::<(), _>("failed")), gather(none()).nested(), reporting));
+    let reporting = gather(none()).report().map(|report| report.into_result());
+    let outer = gather((ready(Err::<(), _>("failed")), gather(none()), reporting));
     let report = pollster::block_on(outer.report());
     assert_eq!(report.cause, Cause::Failed(0));
     assert_eq!(report.outcomes.1, Outcome::Drained(None));
@@ -72,13 +93,16 @@ fn a_cause_that_was_set_before_stands() {
     let world = World::new();
     let (gate, fail, seen) = (Gate::new(), Gate::<Output>::new(), Cell::new(None));
     let inner = gather((told(&world, "a", &gate), ready(Err::<(), _>("inner"))));
-    let mut outer = pin!(gather((
-        inner.nested().map(|result| {
-            seen.set(Some(result));
-            Ok(())
-        }),
-        fail.clone().wait()
-    )));
+    let mut outer = pin!(
+        gather((
+            inner.map(|result| {
+                seen.set(Some(result));
+                Ok(())
+            }),
+            fail.clone().wait()
+        ))
+        .into_future()
+    );
     assert!(world.poll(outer.as_mut()).is_pending());
     world.log.expect("tell a");
     fail.open(Err("outer"));
@@ -90,21 +114,21 @@ fn a_cause_that_was_set_before_stands() {
 }
 
 #[test]
-fn it_ends_without_a_result_or_with_cancelled_if_it_can_say_so() {
+fn it_ends_without_a_result_or_with_cancelled_or_a_report_if_it_can_say_so() {
     let seen = Cell::new(0);
     let inner = || gather([pending::<Result<(), &str>>()]);
     let outer = gather((
-        inner().nested().map(|result| {
+        inner().map(|result| {
             seen.set(seen.get() + 1);
             result.map(|_| ())
         }),
-        inner().cancel_on(pending::<()>()).nested().map(|result| {
+        inner().cancel_when(pending::<()>()).map(|result| {
             assert_eq!(result, Err(Cancelled));
             seen.set(seen.get() + 10);
             Ok(())
         }),
-        inner().nested().cancel_on(pending::<()>()).map(|result| {
-            assert_eq!(result, Err(Cancelled));
+        inner().report().map(|report| {
+            assert_eq!((report.cause, report.outcomes), (Cause::Cancelled, [Outcome::Dropped]));
             seen.set(seen.get() + 100);
             Ok(())
         }),
@@ -116,11 +140,11 @@ fn it_ends_without_a_result_or_with_cancelled_if_it_can_say_so() {
 
 #[test]
 fn its_own_signal_and_its_failure_are_its_own() {
-    let fires = gather([pending::<Output>()]).cancel_on(ready(())).nested();
+    let fires = gather([pending::<Output>()]).cancel_when(ready(()));
     let outer = gather((fires.map(Ok::<_, ()>), ready(Ok(1))));
     assert_eq!(pollster::block_on(outer), Ok((Err(Cancelled), 1)));
 
-    let fails = gather((ready(Err::<(), _>("inner")), pending::<Output>())).nested();
+    let fails = gather((ready(Err::<(), _>("inner")), pending::<Output>()));
     assert_eq!(pollster::block_on(gather((fails, pending::<Output>()))), Err("inner"));
 }
 
@@ -128,8 +152,8 @@ fn its_own_signal_and_its_failure_are_its_own() {
 fn its_own_grace_ends_its_drain() {
     let world = World::new();
     let over = Gate::new();
-    let inner = gather([told(&world, "a", &Gate::new())]).grace(|| over.clone().wait()).nested();
-    let mut outer = pin!(gather((inner, ready(Err::<(), _>("failed")))));
+    let inner = gather([told(&world, "a", &Gate::new())]).grace(|| over.clone().wait());
+    let mut outer = pin!(gather((inner, ready(Err::<(), _>("failed")))).into_future());
     assert!(world.poll(outer.as_mut()).is_pending());
     over.open(());
     assert_eq!(world.poll(outer.as_mut()), Poll::Ready(Err("failed")));
@@ -139,29 +163,29 @@ fn its_own_grace_ends_its_drain() {
 #[test]
 fn the_grace_of_the_parent_drops_it_with_all_it_holds() {
     let world = World::new();
-    let inner = gather([told(&world, "a", &Gate::new())]).nested();
+    let inner = gather([told(&world, "a", &Gate::new())]);
     let outer = gather((inner, ready(Err::<(), _>("failed")))).grace(|| ready(()));
     assert_eq!(pollster::block_on(outer), Err("failed"));
     world.log.expect("tell a, drop a");
 }
 
 #[test]
-fn gathers_nest_to_any_depth_in_one_poll() {
+fn groups_nest_to_any_depth_in_one_poll() {
     type Boxed = gather::LocalBoxChild<'static, Result<u32, ()>>;
     fn tree(width: u32, depth: u32) -> Boxed {
         match depth {
             0 => Boxed::new(ready(Ok(1))),
             _ => {
                 let children: Vec<Boxed> = (0..width).map(|_| tree(width, depth - 1)).collect();
-                Boxed::new(gather(children).nested().map(|sums| sums.map(|sums| sums.iter().sum::<u32>() + 1)))
+                Boxed::new(gather(children).map(|sums| sums.map(|sums| sums.iter().sum::<u32>() + 1)))
             }
         }
     }
     let world = World::new();
-    assert_eq!(world.poll(pin!(gather([tree(5, 4)]))), Poll::Ready(Ok([781])));
+    assert_eq!(world.poll(pin!(gather([tree(5, 4)]).into_future())), Poll::Ready(Ok([781])));
 }
 
-/// In which state a nested restart is when its parent cancels it.
+/// In which state an inner restart is when its parent cancels it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Unpolled,
@@ -180,7 +204,7 @@ enum Parent {
 }
 
 #[test]
-fn a_nested_restart_is_cancelled_by_its_own_handshake_in_every_state() {
+fn a_restart_in_a_group_is_cancelled_by_its_own_handshake_in_every_state() {
     use State::{BackingOff, Between, Draining, Running, Unpolled};
     for state in [Unpolled, Running, Draining, Between, BackingOff] {
         for parent in [Parent::GatherFails, Parent::GatherIsCancelled, Parent::RestartFails] {
@@ -201,7 +225,7 @@ fn is_cancelled_in(state: State, parent: Parent, container: Container) {
             log.push("make");
             (told(&world, "a", &a), Probe::new("b", log, &b))
         };
-        let inner = restart(Limit::unlimited(), inner).backoff(|_| Probe::new("backoff", log, &over)).nested();
+        let inner = restart(Limit::unlimited(), inner).backoff(|_| Probe::new("backoff", log, &over));
         let sibling: LocalBoxChild<'_, Output> = match parent {
             Parent::GatherIsCancelled => LocalBoxChild::new(pending()),
             _ => LocalBoxChild::new(stop.clone().wait()),
@@ -214,7 +238,7 @@ fn is_cancelled_in(state: State, parent: Parent, container: Container) {
             boxed(async move { assert_eq!(all.await.map(drop), Err("stop")) })
         }
         Parent::GatherIsCancelled => {
-            let all = gather(hold(make())).cancel_on(stop.clone().wait());
+            let all = gather(hold(make())).cancel_when(stop.clone().wait());
             boxed(async move { assert_eq!(all.await.map(drop), Err(Cancelled)) })
         }
         Parent::RestartFails => {
@@ -278,7 +302,7 @@ fn a_backoff_is_dropped_in_its_turn_when_the_parent_cancels() {
         let world = World::new();
         let (log, fail) = (&world.log, Gate::<Output>::new());
         let inner = restart(Limit::unlimited(), || [ready(Output::Err("failed"))]);
-        let inner = inner.backoff(|_| Probe::new("backoff", log, &Gate::<()>::new())).nested();
+        let inner = inner.backoff(|_| Probe::new("backoff", log, &Gate::<()>::new()));
         let children = [
             LocalBoxChild::new(inner.map(|ended| ended.map(|[value]| value).map_err(RestartError::into_source))),
             LocalBoxChild::new(Probe::new("plain", log, &Gate::new())),
@@ -301,7 +325,7 @@ fn one_that_gives_up_is_a_failure_of_its_child_and_counts_anew() {
         let make = || {
             let inner = restart(Limit::within(1, minute, || Duration::ZERO), || [ready(Err::<(), _>("failed"))]);
             let inner = inner.observe(|f| seen.borrow_mut().push(format!("{} {} {}", f.index, f.restarts, f.recent)));
-            [LocalBoxChild::new(pending()), LocalBoxChild::new(inner.nested())]
+            [LocalBoxChild::new(pending()), LocalBoxChild::new(inner)]
         };
         let result = hold_in!(container, (a b), |hold| {
             let outer = restart(Limit::restarts(2), holding(make, hold));
@@ -318,7 +342,7 @@ fn one_that_gives_up_is_a_failure_of_its_child_and_counts_anew() {
         assert_eq!(*seen.borrow(), expected);
     }
     // Also one that was refused by its own `when`.
-    let refused = restart(Limit::unlimited(), || [ready(Err::<(), _>("failed"))]).when(|_| false).nested();
+    let refused = restart(Limit::unlimited(), || [ready(Err::<(), _>("failed"))]).when(|_| false);
     let error = RestartError::NotRetried { restarts: 0, source: "failed" };
     assert_eq!(pollster::block_on(gather((pending(), refused))), Err::<((), _), _>(error));
 }
@@ -339,7 +363,7 @@ fn a_factory_that_panics_within_a_parent_leaves_nothing_alive() {
                         assert!(made.get() != generation, "factory");
                         (told(&world, "a", &Gate::new()), fail.clone().wait())
                     });
-                    let inner = inner.grace(|| ready(())).nested().map(|ended| ended.map(|_| 0));
+                    let inner = inner.grace(|| ready(())).map(|ended| ended.map(|_| 0));
                     let error = |error: RestartError<&'static str>| error.into_source();
                     [
                         LocalBoxChild::new(told(&world, "first", &Gate::new())),
@@ -373,7 +397,7 @@ fn a_factory_that_panics_within_a_parent_leaves_nothing_alive() {
 }
 
 #[test]
-fn the_settings_of_a_restart_may_come_before_or_after_nested() {
+fn the_settings_of_a_restart_come_in_any_order() {
     for order in 0..3 {
         let _at = kit::At(format!("order {order}"));
         let world = World::new();
@@ -384,8 +408,8 @@ fn the_settings_of_a_restart_may_come_before_or_after_nested() {
             (told(&world, "a", &Gate::new()), Probe::new("b", log, &fail))
         };
         let group = || restart(Limit::unlimited(), make);
-        let when = |error: &&str| {
-            log.push(format!("when {error}"));
+        let when = |failure: &Failure<'_, &str>| {
+            log.push(format!("when {}", failure.error));
             true
         };
         let observe = |failure: &Failure<'_, &str>| log.push(format!("observe {}", failure.error));
@@ -400,21 +424,21 @@ fn the_settings_of_a_restart_may_come_before_or_after_nested() {
         let signalled = signal.clone().wait();
         let child = match order {
             0 => LocalBoxChild::new(
-                group().when(when).observe(observe).backoff(backoff).grace(grace).cancel_on(signalled).nested(),
+                group().when(when).observe(observe).backoff(backoff).grace(grace).cancel_when(signalled),
             ),
             1 => LocalBoxChild::new(
-                group().nested().cancel_on(signalled).grace(grace).backoff(backoff).observe(observe).when(when),
+                group().cancel_when(signalled).grace(grace).backoff(backoff).observe(observe).when(when),
             ),
             _ => LocalBoxChild::new(
-                group().backoff(backoff).grace(grace).nested().when(when).cancel_on(signalled).observe(observe),
+                group().backoff(backoff).grace(grace).when(when).cancel_when(signalled).observe(observe),
             ),
         };
-        let mut outer = pin!(gather([child.map(|ended| ended.map(drop))]));
+        let mut outer = pin!(gather([child.map(|ended| ended.map(drop))]).into_future());
         assert!(world.quiesce(outer.as_mut()).0.is_pending());
         log.expect("make");
         fail.open(Err("failed"));
         assert!(world.quiesce(outer.as_mut()).0.is_pending());
-        log.expect("end b, drop b, tell a, grace, drop a, when failed, observe failed, backoff failed");
+        log.expect("end b, drop b, observe failed, tell a, grace, drop a, when failed, backoff failed");
         next.open(());
         assert!(world.quiesce(outer.as_mut()).0.is_pending());
         log.expect("make");
@@ -429,7 +453,7 @@ fn assert_send<T: Send>(future: T) -> T {
 }
 
 #[test]
-fn nested_gathers_are_send_if_their_children_are() {
-    let all = assert_send(gather((gather(vec![ready(Ok::<_, ()>(1))]).nested(), ready(Ok(2)))));
+fn groups_of_groups_are_send_if_their_children_are() {
+    let all = assert_send(gather((gather(vec![ready(Ok::<_, ()>(1))]), ready(Ok(2)))).into_future());
     assert_eq!(pollster::block_on(all), Ok((vec![1], 2)));
 }

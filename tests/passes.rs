@@ -172,7 +172,7 @@ fn the_passes_of_a_drain_begin_with_the_first_child_and_go_round() {
             let _at = At(format!("{container:?}, {passes:?}"));
             let (world, signal) = (World::new(), Gate::new());
             let children = turns::<3>(&world.log, &passes, Err("failed"));
-            let mut all = gather_in!(container, children, |gather| gather.cancel_on(signal.clone().wait()));
+            let mut all = gather_in!(container, children, |gather| gather.cancel_when(signal.clone().wait()));
             let ended = assert_passes(&world, all.as_mut(), &passes, |number| {
                 if fires == Some(number) {
                     signal.open(());
@@ -258,9 +258,9 @@ fn a_child_woken_by_a_sibling_before_it_is_polled_in_that_pass_one_behind_it_in_
 macro_rules! cancelled_in {
     ($container:expr, $nested:expr, $children:expr, $signal:expr) => {
         match $nested {
-            false => gather_in!($container, $children, |group| group.cancel_on($signal)),
+            false => gather_in!($container, $children, |group| group.cancel_when($signal)),
             true => future_in!($container, $children, |group| async {
-                let [ended] = gather([group.cancel_on($signal).nested()]).settle().await;
+                let [ended] = gather([group.cancel_when($signal)]).settle().await;
                 ended.flatten()
             }),
         }
@@ -319,11 +319,11 @@ fn the_signal_of_a_restart_is_polled_before_and_after_the_children_and_the_backo
         let mut group = kit::hold_in!(container, (a b c), |hold| {
             let group = restart(Limit::unlimited(), kit::holding(make, hold))
                 .backoff(|_| Probe::new("backoff", &world.log, &backoff).log_polls())
-                .cancel_on(signal.log_polls());
+                .cancel_when(signal.log_polls());
             match nested {
                 false => kit::any(group),
                 true => kit::boxed(async {
-                    let [ended] = gather([group.nested()]).settle().await;
+                    let [ended] = gather([group]).settle().await;
                     ended.flatten()
                 }),
             }
@@ -441,12 +441,12 @@ fn the_grace_is_polled_before_and_after_the_draining_children_in_every_poll() {
     let before = "poll grace, end grace, drop grace";
     // When the grace is over, what a and c end with in that poll, and what follows.
     let cases = [
-        ("before", [None, None], format!("{before}, poll a, poll c, drop a, drop c"), [Outcome::Dropped; 2]),
+        ("before", [None, None], format!("{before}, poll a, poll c, drop a, drop c"), [Outcome::Abandoned; 2]),
         (
             "before",
             [None, Some(Ok(2))],
             format!("{before}, poll a, poll c, end c, drop c, drop a"),
-            [Outcome::Dropped, late(2)],
+            [Outcome::Abandoned, late(2)],
         ),
         (
             "before",
@@ -455,12 +455,17 @@ fn the_grace_is_polled_before_and_after_the_draining_children_in_every_poll() {
             [late(0), late(2)],
         ),
         // By the last one of the pass, in its poll.
-        ("by c", [None, None], format!("poll grace, poll a, poll c, {before}, drop a, drop c"), [Outcome::Dropped; 2]),
+        (
+            "by c",
+            [None, None],
+            format!("poll grace, poll a, poll c, {before}, drop a, drop c"),
+            [Outcome::Abandoned; 2],
+        ),
         (
             "by c",
             [None, Some(Ok(2))],
             format!("poll grace, poll a, poll c, end c, drop c, {before}, drop a"),
-            [Outcome::Dropped, late(2)],
+            [Outcome::Abandoned, late(2)],
         ),
         (
             "by c",
@@ -495,7 +500,7 @@ fn the_grace_is_polled_before_and_after_the_draining_children_in_every_poll() {
                     })
                 }
                 true => future_in!(container, children, |group| async {
-                    let [report] = gather([group.grace(make).report().nested()]).settle().await;
+                    let [report] = gather([group.grace(make).report()]).settle().await;
                     report.outcomes.flatten()
                 }),
             };

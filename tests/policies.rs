@@ -57,7 +57,7 @@ fn settle_is_cancelled_by_its_signal() {
         let world = World::new();
         let (children, gates) = three(&world);
         let signal = Gate::new();
-        let mut all = gather_in!(container, children, |gather| gather.cancel_on(signal.clone().wait()).settle());
+        let mut all = gather_in!(container, children, |gather| gather.cancel_when(signal.clone().wait()).settle());
         gates[0].open(Ok(1));
         assert!(world.poll(all.as_mut()).is_pending());
         signal.open(());
@@ -78,7 +78,7 @@ fn any_and_race_are_cancelled_by_their_signal() {
                 let (children, gates) = three(&world);
                 let signal = Gate::new();
                 let mut all = future_in!(container, children, |$gather| {
-                    let set = $set.cancel_on(signal.clone().wait());
+                    let set = $set.cancel_when(signal.clone().wait());
                     async { set.await.map(drop) }
                 });
                 assert!(world.poll(all.as_mut()).is_pending());
@@ -162,7 +162,7 @@ fn a_race_of_nobody_is_refused_at_the_call() {
         || drop(gather([(); 0].map(|()| ready(1))).race()),
         || drop(gather(()).race()),
     ] {
-        assert_eq!(panic_of(race), "`Gather::race` of no children has no winner");
+        assert_eq!(panic_of(race), "`Group::race` of no children has no winner");
     }
 }
 
@@ -173,7 +173,7 @@ fn flat<O: kit::Flatten>(report: Report<O>) -> (Cause, O::Flat) {
 
 #[test]
 fn a_report_tells_of_every_child_under_every_policy() {
-    use Outcome::{Done, Drained, Dropped, Failed};
+    use Outcome::{Abandoned, Done, Drained, Dropped, Failed};
     for container in CONTAINERS {
         let _at = At(format!("{container:?}"));
         macro_rules! report {
@@ -223,18 +223,18 @@ fn a_report_tells_of_every_child_under_every_policy() {
 
         let cancelled = report!([(0, Ok(1)), (9, Ok(0)), (1, Ok(2))], |gather, signal| gather
             .report()
-            .cancel_on(signal.clone().wait()));
+            .cancel_when(signal.clone().wait()));
         assert_eq!(cancelled, Poll::Ready((Cause::Cancelled, vec![Done(1), Drained(Some(Ok(2))), Dropped])));
 
         let cancelled = report!([(0, Err("a")), (9, Ok(0))], |gather, signal| gather
-            .cancel_on(signal.clone().wait())
+            .cancel_when(signal.clone().wait())
             .settle()
             .report()
             .grace(|| ready(())));
-        assert_eq!(cancelled, Poll::Ready((Cause::Cancelled, vec![Failed("a"), Dropped, Dropped])));
+        assert_eq!(cancelled, Poll::Ready((Cause::Cancelled, vec![Failed("a"), Abandoned, Dropped])));
 
         let limited = report!([(0, Err("a"))], |gather| gather.concurrency(1).report().grace(|| ready(())));
-        assert_eq!(limited, Poll::Ready((Cause::Failed(0), vec![Failed("a"), Dropped, Dropped])));
+        assert_eq!(limited, Poll::Ready((Cause::Failed(0), vec![Failed("a"), Abandoned, Dropped])));
     }
 }
 
@@ -268,7 +268,7 @@ fn a_report_becomes_a_result() {
     assert_eq!(result!([Ok(1), Err("b"), Err("c")], |gather| gather.report()), failed);
     assert_eq!(result!([Ok(1), Err("b"), Err("c")], |gather| gather.settle().report()), failed);
     let cancelled = Err(GatherError::Cancelled);
-    assert_eq!(result!([Ok(1), Err("b"), Ok(3)], |gather| gather.report().cancel_on(ready(()))), cancelled);
+    assert_eq!(result!([Ok(1), Err("b"), Ok(3)], |gather| gather.report().cancel_when(ready(()))), cancelled);
     // The losers of a race have no values, and a failure before the winner is not the cause.
     assert_eq!(result!([Ok(1), Ok(2), Ok(3)], |gather| gather.report().race()), Err(GatherError::Won { index: 0 }));
     assert_eq!(result!([Err("a"), Ok(2), Ok(3)], |gather| gather.report().any()), Err(GatherError::Won { index: 1 }));
@@ -278,7 +278,7 @@ fn a_report_becomes_a_result() {
     report.cause = Cause::Failed(1);
     assert_eq!(report.into_result(), failed);
     // Nobody wrote one like this.
-    let mut report = pollster::block_on(gather([pending::<Result<(), &str>>()]).cancel_on(ready(())).report());
+    let mut report = pollster::block_on(gather([pending::<Result<(), &str>>()]).cancel_when(ready(())).report());
     report.cause = Cause::Completed;
     assert_eq!(report.into_result(), Err(GatherError::Cancelled));
 }
@@ -336,16 +336,16 @@ fn outcomes_and_errors_say_what_they_are() {
 }
 
 #[test]
-fn nested_ones_end_with_their_report() {
+fn groups_in_groups_end_with_their_report() {
     let world = World::new();
     let gate = Gate::<Output>::new();
     let seen = std::cell::RefCell::new(None);
     let inner = gather((gate.clone().wait().on_cancel(|_| ()), pending::<Output>(), ready(Ok::<_, &str>(3))));
-    let inner = inner.nested().report().map(|report| {
+    let inner = inner.report().map(|report| {
         *seen.borrow_mut() = Some(report);
         Ok(())
     });
-    let mut outer = pin!(gather((inner, ready(Err::<(), _>("failed")))));
+    let mut outer = pin!(gather((inner, ready(Err::<(), _>("failed")))).into_future());
     assert!(world.poll(outer.as_mut()).is_pending());
     gate.open(Err("late"));
     assert_eq!(world.poll(outer.as_mut()), Poll::Ready(Err("failed")));
@@ -357,15 +357,15 @@ fn nested_ones_end_with_their_report() {
 #[test]
 fn settings_compose_in_any_order() {
     let two = || (ready(Ok::<u8, ()>(1)), ready(Ok::<u8, ()>(2)));
-    let _: Report<_> = pollster::block_on(gather(two()).report().any().cancel_on(pending::<()>()).concurrency(1));
-    let _: Report<_> = pollster::block_on(gather(two()).cancel_on(pending::<()>()).concurrency(1).any().report());
-    let any = gather(two()).grace(|| ready(())).any().cancel_on(pending::<()>()).concurrency(1);
+    let _: Report<_> = pollster::block_on(gather(two()).report().any().cancel_when(pending::<()>()).concurrency(1));
+    let _: Report<_> = pollster::block_on(gather(two()).cancel_when(pending::<()>()).concurrency(1).any().report());
+    let any = gather(two()).grace(|| ready(())).any().cancel_when(pending::<()>()).concurrency(1);
     assert_eq!(pollster::block_on(any), Ok(Ok(1)));
-    let outer = gather([gather(two()).nested().settle().concurrency(1).grace(|| ready(())).report()]).settle();
+    let outer = gather([gather(two()).settle().concurrency(1).grace(|| ready(())).report()]).settle();
     let [report] = pollster::block_on(outer);
     assert_eq!(report.into_result(), Ok((1, 2)));
-    let outer = gather([gather(two()).concurrency(1).race().nested().cancel_on(pending::<()>())]).settle();
+    let outer = gather([gather(two()).concurrency(1).race().cancel_when(pending::<()>())]).settle();
     assert_eq!(pollster::block_on(outer), [Ok(Ok(1))]);
     fn is_future<F: Future>(_: F) {}
-    is_future(gather([gather(two()).nested().any()]).race());
+    is_future(gather([gather(two()).any()]).race().into_future());
 }

@@ -169,7 +169,7 @@ fn tokio_tasks_are_aborted_and_waited_for() {
     on_tokio(async || {
         let alive = Alive::default();
         let tasks: Vec<_> = (0..10).map(|_| tokio_task(endless(alive.enter()))).collect();
-        let result = gather((gather(tasks).nested(), failing_soon())).await;
+        let result = gather((gather(tasks), failing_soon())).await;
         assert_eq!(result, Err("failed"));
         assert_eq!(alive.count(), 0, "the tasks are really gone");
     });
@@ -254,7 +254,7 @@ fn tokio_tasks_are_aborted_on_drop() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let alive = Alive::default();
-        let mut group = Box::pin(gather([tokio_task_aborted_on_drop(endless(alive.enter()))]));
+        let mut group = Box::pin(gather([tokio_task_aborted_on_drop(endless(alive.enter()))]).into_future());
         assert!(futures_util::poll!(&mut group).is_pending());
         drop(group);
         assert_eq!(alive.count(), 1, "it was asked, and is gone when the runtime comes to it");
@@ -276,7 +276,7 @@ fn smol_tasks_are_cancelled_and_waited_for() {
         let group = restart(Limit::restarts(20), || {
             assert_eq!(alive.count(), 0, "the tasks of the old generation are gone");
             let tasks: Vec<_> = (0..10).map(|_| smol_task(endless(alive.enter()))).collect();
-            (gather(tasks).nested(), failing_soon())
+            (gather(tasks), failing_soon())
         });
         assert_eq!(group.await.unwrap_err().into_source(), "failed");
         assert_eq!(alive.count(), 0, "the tasks are really gone");
@@ -322,25 +322,25 @@ fn deaf() -> impl Child<Output = Ended> {
 type OfTwo = Report<(Outcome<&'static str, &'static str>, Outcome<&'static str, &'static str>)>;
 
 async fn deadline_and_grace_of_tokio() -> OfTwo {
-    let group = gather((polite(), deaf())).cancel_on(tokio::time::sleep(DEADLINE));
+    let group = gather((polite(), deaf())).cancel_when(tokio::time::sleep(DEADLINE));
     group.grace(|| tokio::time::sleep(GRACE)).report().await
 }
 
 async fn deadline_and_grace_of_smol() -> OfTwo {
-    let group = gather((polite(), deaf())).cancel_on(smol::Timer::after(DEADLINE));
+    let group = gather((polite(), deaf())).cancel_when(smol::Timer::after(DEADLINE));
     group.grace(|| smol::Timer::after(GRACE)).report().await
 }
 
 /// On any executor that has no timer of its own.
 async fn deadline_and_grace_of_futures_timer() -> OfTwo {
-    let group = gather((polite(), deaf())).cancel_on(futures_timer::Delay::new(DEADLINE));
+    let group = gather((polite(), deaf())).cancel_when(futures_timer::Delay::new(DEADLINE));
     group.grace(|| futures_timer::Delay::new(GRACE)).report().await
 }
 
 #[track_caller]
 fn are_over(report: OfTwo) {
     assert_eq!(report.cause, Cause::Cancelled);
-    assert_eq!(report.outcomes, (Outcome::Drained(Some(Ok("cleaned up"))), Outcome::Dropped));
+    assert_eq!(report.outcomes, (Outcome::Drained(Some(Ok("cleaned up"))), Outcome::Abandoned));
 }
 
 #[test]

@@ -57,7 +57,7 @@ trait Runtime: 'static {
     /// Killed when it is cancelled, and waited for.
     fn process(command: Command, ended: impl FnOnce(ExitStatus) -> Ended) -> impl Child<Output = Ended>;
 
-    fn timeout<F: Future>(future: F) -> impl Future<Output = F::Output>;
+    fn timeout<F: IntoFuture>(future: F) -> impl Future<Output = F::Output>;
 }
 
 struct Tokio;
@@ -115,7 +115,7 @@ impl Runtime for Tokio {
         Process(child).on_cancel(|mut process| process.0.start_kill().unwrap()).map(|status| ended(status.unwrap()))
     }
 
-    async fn timeout<F: Future>(future: F) -> F::Output {
+    async fn timeout<F: IntoFuture>(future: F) -> F::Output {
         tokio::time::timeout(LIMIT, future).await.expect("it hangs")
     }
 }
@@ -183,12 +183,12 @@ impl Runtime for Smol {
         child.status().on_cancel(move |_| child.kill().unwrap()).map(|status| ended(status.unwrap()))
     }
 
-    async fn timeout<F: Future>(future: F) -> F::Output {
+    async fn timeout<F: IntoFuture>(future: F) -> F::Output {
         let hangs = async {
             smol::Timer::after(LIMIT).await;
             panic!("it hangs");
         };
-        smol::future::or(future, hangs).await
+        smol::future::or(future.into_future(), hangs).await
     }
 }
 
@@ -507,6 +507,7 @@ fn ctrl_c_ends_a_restarted_pair_in_order() {
         "metrics: GET /fail HTTP/1.1: 500 Internal Server Error",
         "metrics takes no more, 0 in flight",
         "metrics has answered all",
+        "failed: metrics is broken",
         "api takes no more, 1 in flight",
         "api: GET /slow HTTP/1.1: 200 OK",
         "api has answered all",

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_core::FusedFuture;
-use gather::{CancelExt, Cancelled, Limit, LocalBoxChild, RestartError, gather, restart};
+use gather::{CancelExt, Cancelled, Failure, IntoChild, Limit, LocalBoxChild, RestartError, gather, restart};
 use kit::{CONTAINERS, Container, Gate, Log, Output, Probe, World, boxed, hold_in, holding, panic_of};
 
 /// The gates of each generation's two children, made by the factory.
@@ -44,7 +44,7 @@ fn the_old_generation_is_gone_before_the_new_one_is_made_and_it_yields_between()
     let generations = Generations::default();
     let log = &world.log;
     let grace = |name: &'static str| Probe::new(name, log, &Gate::<()>::new());
-    let mut group = pin!(restart(Limit::restarts(2), || generations.make(log)).grace(|| grace("grace")));
+    let mut group = pin!(restart(Limit::restarts(2), || generations.make(log)).grace(|| grace("grace")).into_future());
     log.expect("");
 
     assert!(world.poll(group.as_mut()).is_pending());
@@ -140,10 +140,10 @@ impl Kind {
             Kind::Shielded => LocalBoxChild::new(work(Ok(life)).shield()),
             Kind::Gather => {
                 let inner = gather([Kind::Told.child(&life, &drains), Kind::Plain.child(&life, &drains)]);
-                LocalBoxChild::new(inner.nested().map(|values| values.map(|[life, _]| life)))
+                LocalBoxChild::new(inner.map(|values| values.map(|[life, _]| life)))
             }
             Kind::Restart => {
-                let inner = restart(Limit::unlimited(), move || [Kind::Told.child(&life, &drains)]).nested();
+                let inner = restart(Limit::unlimited(), move || [Kind::Told.child(&life, &drains)]);
                 LocalBoxChild::new(inner.map(|ended| ended.map(|[life]| life).map_err(RestartError::into_source)))
             }
             Kind::BackingOff => {
@@ -155,21 +155,20 @@ impl Kind {
                         pending::<()>().await;
                     }
                 });
-                LocalBoxChild::new(
-                    inner.nested().map(|ended| ended.map(|[life]| life).map_err(RestartError::into_source)),
-                )
+                LocalBoxChild::new(inner.map(|ended| ended.map(|[life]| life).map_err(RestartError::into_source)))
             }
         }
     }
 }
 
-/// Three generations of two such children and one that fails. Nothing is left of one when the next is made, and but its
-/// error when a closure sees it.
+/// Three generations of two such children and one that fails. Nothing is left of one when the next is made, and nothing
+/// but its error when a closure sees that, except `observe`: when it sees it, all are alive that were.
 fn three_generations(container: Container, kinds: [Kind; 2], failing: usize, started: bool, outlives_grace: bool) {
     let (world, life) = (World::new(), Life::default());
     let left = || Rc::strong_count(&life) - 1;
     let (drains, fail, over, next) = (Rc::default(), RefCell::new(Gate::new()), Gate::new(), Gate::new());
-    let (made, observed) = (Cell::new(0), Cell::new(0));
+    let (made, observed, backing_off, before) = (Cell::new(0), Cell::new(0), Cell::new(0), Cell::new(0));
+    let (before, left) = (&before, &left);
     let holds = |gate: &Gate<()>| {
         let (life, gate) = (life.clone(), gate.clone());
         async move {
@@ -193,6 +192,7 @@ fn three_generations(container: Container, kinds: [Kind; 2], failing: usize, sta
             }
             LocalBoxChild::new(async move {
                 gate.wait().await;
+                before.set(left());
                 Err(life)
             })
         })
@@ -209,12 +209,14 @@ fn three_generations(container: Container, kinds: [Kind; 2], failing: usize, sta
                 true
             })
             .observe(|failure| {
-                is_alone("observe");
+                assert_eq!(left(), before.get(), "no sibling is told or dropped before `observe`");
                 assert_eq!(failure.index, failing);
                 observed.set(observed.get() + 1);
             })
             .backoff(|_| {
                 is_alone("backoff");
+                assert_eq!(observed.get(), made.get());
+                backing_off.set(backing_off.get() + 1);
                 holds(&next)
             })
             .grace(|| holds(&over));
@@ -226,7 +228,7 @@ fn three_generations(container: Container, kinds: [Kind; 2], failing: usize, sta
         if made.get() == 4 {
             break;
         }
-        if observed.get() == made.get() {
+        if backing_off.get() == made.get() {
             assert_eq!(left(), 1, "the backoff");
             next.open(());
         } else if started && failed < made.get() {
@@ -323,10 +325,13 @@ fn a_limit_of_zero_never_restarts() {
 fn one_that_fails_at_once_for_ever_yields_between_generations() {
     let world = World::new();
     let made = Cell::new(0);
-    let mut group = pin!(restart(Limit::unlimited(), || {
-        made.set(made.get() + 1);
-        [ready(Err::<(), _>("failed"))]
-    }));
+    let mut group = pin!(
+        restart(Limit::unlimited(), || {
+            made.set(made.get() + 1);
+            [ready(Err::<(), _>("failed"))]
+        })
+        .into_future()
+    );
     for poll in 1..=1000 {
         assert!(world.poll(group.as_mut()).is_pending());
         assert_eq!((made.get(), world.wakes.take()), (poll, 1));
@@ -342,7 +347,7 @@ fn no_poll_makes_two_generations_whatever_ends_at_once() {
             made.set(made.get() + 1);
             [failing()]
         });
-        LocalBoxChild::new(inner.nested().map(|ended| ended.map(|[value]| value).map_err(|_| ())))
+        LocalBoxChild::new(inner.map(|ended| ended.map(|[value]| value).map_err(|_| ())))
     };
     let rows: [(&str, &dyn Fn(&Rc<Cell<u32>>) -> [Member<'static>; 3]); 8] = [
         ("plain", &|_| [failing(), failing(), failing()].map(LocalBoxChild::new)),
@@ -357,7 +362,7 @@ fn no_poll_makes_two_generations_whatever_ends_at_once() {
         }),
         ("shielded", &|_| [failing(), failing(), failing()].map(|f| LocalBoxChild::new(f.shield()))),
         ("gather", &|_| {
-            let inner = || LocalBoxChild::new(gather((failing(), failing())).nested().map(|values| values.map(|_| 1)));
+            let inner = || LocalBoxChild::new(gather((failing(), failing())).map(|values| values.map(|_| 1)));
             [inner(), inner(), inner()]
         }),
         ("restart that gives up", &|made| {
@@ -471,14 +476,18 @@ fn a_window_counts_as_a_list_of_all_restarts_would() {
 #[test]
 fn a_window_keeps_no_more_than_its_limit_over_any_number_of_failures() {
     // In place it has room for no more: three after a failure that had two before it.
-    let (mut made, mut most) = (0, 0);
+    let (mut made, mut most, mut most_seen) = (0, 0, 0);
     let group = restart(Limit::within_const::<3, _>(Duration::from_secs(10), kit::stumbling_clock()), || {
         made += 1;
         [ready(if made <= 100_000 { Err("failed") } else { Ok(made) })]
     });
-    let group = group.observe(|failure| most = most.max(failure.recent));
+    let group = group.observe(|failure| most_seen = most_seen.max(failure.recent)).backoff(|failure| {
+        most = most.max(failure.recent);
+        ready(())
+    });
     assert_eq!(pollster::block_on(group), Ok([100_001]));
-    assert_eq!(most, 2);
+    // `observe` sees the three: the clock is asked only after it.
+    assert_eq!((most, most_seen), (2, 3));
 }
 
 #[test]
@@ -497,7 +506,7 @@ fn a_window_of_zero_is_refused_without_an_allocator_too() {
 fn the_signal_ends_it_from_every_state() {
     // Ready at first: nothing is made.
     let group = restart(Limit::unlimited(), || -> [std::future::Ready<Output>; 1] { unreachable!() });
-    assert_eq!(pollster::block_on(group.cancel_on(ready(()))), Err(Cancelled));
+    assert_eq!(pollster::block_on(group.cancel_when(ready(()))), Err(Cancelled));
 
     #[derive(Debug, PartialEq, Clone, Copy)]
     enum When {
@@ -522,7 +531,8 @@ fn the_signal_ends_it_from_every_state() {
             restart(Limit::unlimited(), || generations.make(log))
                 .observe(|failure| log.push(format!("observe {}", failure.error)))
                 .backoff(|_| Probe::new("backoff", log, &backoff))
-                .cancel_on(Probe::new("signal", log, &signal))
+                .cancel_when(Probe::new("signal", log, &signal))
+                .into_future()
         );
         assert!(world.poll(group.as_mut()).is_pending());
         log.expect("make, poll a, poll b");
@@ -544,24 +554,24 @@ fn the_signal_ends_it_from_every_state() {
                 fire();
                 generations.end(0, Err("failed"));
                 assert_eq!(world.poll(group.as_mut()), Poll::Ready(Err(Cancelled)));
-                log.expect("end signal, drop signal, poll b, poll a, end a, drop a, drop b, observe failed");
+                log.expect("end signal, drop signal, poll b, poll a, end a, drop a, observe failed, drop b");
             }
             When::Draining => {
                 generations.end(1, Err("failed"));
                 assert!(world.poll(group.as_mut()).is_pending());
-                log.expect("poll b, end b, drop b, tell a, poll a");
+                log.expect("poll b, end b, drop b, observe failed, tell a, poll a");
                 fire();
                 assert!(world.poll(group.as_mut()).is_pending());
                 log.expect("end signal, drop signal, poll a");
                 generations.end(0, Ok(1));
                 assert_eq!(world.poll(group.as_mut()), Poll::Ready(Err(Cancelled)));
-                log.expect("poll a, end a, drop a, observe failed");
+                log.expect("poll a, end a, drop a");
             }
             When::Between | When::BackingOff | When::AsTheBackoffEnds => {
                 generations.end(0, Err("failed"));
                 assert!(world.poll(group.as_mut()).is_pending());
                 let backed_off = if when == When::Between { ", end backoff, drop backoff" } else { "" };
-                log.expect(&format!("poll b, poll a, end a, drop a, drop b, observe failed{backed_off}"));
+                log.expect(&format!("poll b, poll a, end a, drop a, observe failed, drop b{backed_off}"));
                 if when == When::AsTheBackoffEnds {
                     backoff.open(());
                 }
@@ -583,8 +593,11 @@ fn the_signal_wins_wherever_it_is_fired_from() {
         for container in CONTAINERS {
             let _at = kit::At(format!("{place}, {container:?}"));
             let (world, signal, drains) = (World::new(), Gate::new(), Cell::new(0));
-            let (made, observed) = (Cell::new(0), Cell::new(0));
+            let (made, observed, judged) = (Cell::new(0), Cell::new(0), Log::default());
             let fire = |at: &str| {
+                if ["when", "clock", "backoff"].contains(&at) {
+                    judged.push(at);
+                }
                 if at == place {
                     signal.open(());
                 }
@@ -639,12 +652,15 @@ fn the_signal_wins_wherever_it_is_fired_from() {
                         fire("grace");
                         pending::<()>()
                     })
-                    .cancel_on(signal.clone().wait());
+                    .cancel_when(signal.clone().wait());
                 boxed(async move { group.await.map(|ended| ended.map(drop)) })
             });
             assert_eq!(world.quiesce(group.as_mut()).0, Poll::Ready(Err(Cancelled)));
             assert_eq!(made.get(), if place == "second factory" { 2 } else { 1 });
             assert_eq!(observed.get(), made.get(), "failures that the signal overtakes");
+            // A failure that was overtaken is judged by nobody; one that is being judged is judged to the end.
+            let is_overtaken = place != "second factory" && of_children.contains(&place) || place == "observe";
+            judged.expect(if is_overtaken { "" } else { "when, clock, backoff" });
         }
     }
 }
@@ -656,7 +672,7 @@ fn a_generation_that_completes_as_the_signal_fires_is_complete() {
         let (world, signal, last) = (World::new(), Gate::new(), Gate::new());
         let make = || [world.ready("a", Ok(1)), world.ready("b", Ok(2)), Probe::new("c", &world.log, &last)];
         let mut group = hold_in!(container, (a b c), |hold| {
-            kit::any(restart(Limit::unlimited(), holding(make, hold)).cancel_on(signal.clone().wait()))
+            kit::any(restart(Limit::unlimited(), holding(make, hold)).cancel_when(signal.clone().wait()))
         });
         assert!(world.quiesce(group.as_mut()).0.is_pending());
         last.open(Output::Ok(3));
@@ -680,7 +696,7 @@ fn a_signal_during_the_drain_leaves_its_grace_as_it_is() {
                 log.push("make grace");
                 Probe::new("grace", log, &over)
             });
-            let group = group.cancel_on(Probe::new("signal", log, &signal));
+            let group = group.cancel_when(Probe::new("signal", log, &signal));
             boxed(async move { group.await.map(|ended: Result<_, RestartError<&str>>| ended.map(drop)) })
         });
         assert!(world.quiesce(group.as_mut()).0.is_pending());
@@ -698,13 +714,18 @@ fn a_signal_during_the_drain_leaves_its_grace_as_it_is() {
 
 #[test]
 fn every_failure_is_seen_with_its_counts_before_the_verdict() {
-    // The child that fails in each generation, and what is seen of it: index, restarts and recent ones.
+    // The child that fails in each generation; what `observe` and `when` see of it: index, restarts, and those that were
+    // recent when the clock was asked last; how many were recent when it was asked for the backoff.
     type Seen = (usize, u32, u32);
+    fn counts(failure: &Failure<'_, usize>) -> Seen {
+        (failure.index, failure.restarts, failure.recent)
+    }
     macro_rules! assert_seen {
-        ($limit:expr, $failing:expr, $when:expr, $signal:expr, $expected:expr, $result:expr) => {
+        ($limit:expr, $failing:expr, $when:expr, $signal:expr, $expected:expr, $recent:expr, $result:expr) => {
             for container in CONTAINERS {
                 let _at = kit::At(format!("{container:?}, {}", stringify!($limit)));
-                let (seen, made) = (RefCell::new(Vec::<Seen>::new()), Cell::new(0));
+                let (seen, recent, made) = (RefCell::new(Vec::<Seen>::new()), RefCell::new(Vec::<u32>::new()), Cell::new(0));
+                let when: fn(&Failure<'_, usize>) -> bool = $when;
                 let make = || {
                     made.set(made.get() + 1);
                     let failing = $failing[made.get() - 1];
@@ -714,17 +735,26 @@ fn every_failure_is_seen_with_its_counts_before_the_verdict() {
                     })
                 };
                 let result = hold_in!(container, (a b c), |hold| {
-                    let group = restart($limit, holding(make, hold)).when($when).observe(|failure| {
+                    let group = restart($limit, holding(make, hold)).observe(|failure| {
                         assert_eq!(*failure.error, made.get());
-                        seen.borrow_mut().push((failure.index, failure.restarts, failure.recent));
+                        seen.borrow_mut().push(counts(failure));
                     });
                     // Each is seen before anything comes of it.
+                    let group = group.when(|failure| {
+                        assert_eq!(*failure.error, made.get());
+                        assert_eq!(seen.borrow().last(), Some(&counts(failure)));
+                        assert!($signal != made.get(), "it is overtaken");
+                        when(failure)
+                    });
                     let group = group.backoff(|failure| {
-                        assert_eq!(seen.borrow().last(), Some(&(failure.index, failure.restarts, failure.recent)));
+                        assert_eq!(*failure.error, made.get());
+                        let (index, restarts, _) = *seen.borrow().last().unwrap();
+                        assert_eq!((failure.index, failure.restarts), (index, restarts));
+                        recent.borrow_mut().push(failure.recent);
                         ready(())
                     });
                     // Fires in the poll in which that generation fails.
-                    let group = group.cancel_on(poll_fn(|_| match $signal == made.get() {
+                    let group = group.cancel_when(poll_fn(|_| match $signal == made.get() {
                         true => Poll::Ready(()),
                         false => Poll::Pending,
                     }));
@@ -732,6 +762,8 @@ fn every_failure_is_seen_with_its_counts_before_the_verdict() {
                 });
                 let expected: &[Seen] = &$expected;
                 assert_eq!(*seen.borrow(), expected);
+                let expected: &[u32] = &$recent;
+                assert_eq!(*recent.borrow(), expected);
                 assert_eq!(result, $result);
             }
         };
@@ -739,26 +771,27 @@ fn every_failure_is_seen_with_its_counts_before_the_verdict() {
     const NEVER: usize = usize::MAX;
     // The last one, by the limit.
     let last = |restarts| Ok(Err(RestartError::LimitReached { restarts, source: restarts as usize + 1 }));
-    assert_seen!(Limit::restarts(0), [1], |_| true, NEVER, [(1, 0, 0)], last(0));
+    assert_seen!(Limit::restarts(0), [1], |_| true, NEVER, [(1, 0, 0)], [], last(0));
     let counts = [(2, 0, 0), (0, 1, 1), (1, 2, 2), (1, 3, 3)];
-    assert_seen!(Limit::restarts(3), [2, 0, 1, 1], |_| true, NEVER, counts, last(3));
+    assert_seen!(Limit::restarts(3), [2, 0, 1, 1], |_| true, NEVER, counts, [0, 1, 2], last(3));
     let clock = |times: &'static [u64]| {
         let mut times = times.iter();
         move || Duration::from_secs(*times.next().unwrap())
     };
     let ten = Duration::from_secs(10);
-    let counts = [(0, 0, 0), (1, 1, 1), (2, 2, 2), (0, 3, 2), (1, 4, 2), (2, 5, 0), (0, 6, 1), (0, 7, 2), (0, 8, 3)];
+    let counts = [(0, 0, 0), (1, 1, 1), (2, 2, 2), (0, 3, 3), (1, 4, 3), (2, 5, 3), (0, 6, 1), (0, 7, 2), (0, 8, 3)];
+    let recent = [0, 1, 2, 2, 2, 0, 1, 2];
     let (times, failing) = (&[0, 4, 8, 12, 16, 40, 41, 42, 43], [0, 1, 2, 0, 1, 2, 0, 0, 0]);
-    assert_seen!(Limit::within(3, ten, clock(times)), failing, |_| true, NEVER, counts, last(8));
-    assert_seen!(Limit::within_const::<3, _>(ten, clock(times)), failing, |_| true, NEVER, counts, last(8));
+    assert_seen!(Limit::within(3, ten, clock(times)), failing, |_| true, NEVER, counts, recent, last(8));
+    assert_seen!(Limit::within_const::<3, _>(ten, clock(times)), failing, |_| true, NEVER, counts, recent, last(8));
     // The one that is refused.
     let refused = Ok(Err(RestartError::NotRetried { restarts: 2, source: 3 }));
     let counts = [(0, 0, 0), (1, 1, 1), (2, 2, 2)];
-    assert_seen!(Limit::unlimited(), [0, 1, 2], |error| *error < 3, NEVER, counts, refused);
+    assert_seen!(Limit::unlimited(), [0, 1, 2], |failure| *failure.error < 3, NEVER, counts, [0, 1], refused);
     // The one that is overtaken by the signal, which would have been refused, or the last.
-    assert_seen!(Limit::unlimited(), [0, 1, 2], |error| *error < 3, 3, counts, Err(Cancelled));
-    assert_seen!(Limit::restarts(2), [0, 1, 2], |_| true, 3, counts, Err(Cancelled));
-    assert_seen!(Limit::unlimited(), [0, 1, 2], |_| true, 3, counts, Err(Cancelled));
+    assert_seen!(Limit::unlimited(), [0, 1, 2], |failure| *failure.error < 3, 3, counts, [0, 1], Err(Cancelled));
+    assert_seen!(Limit::restarts(2), [0, 1, 2], |_| true, 3, counts, [0, 1], Err(Cancelled));
+    assert_seen!(Limit::unlimited(), [0, 1, 2], |_| true, 3, counts, [0, 1], Err(Cancelled));
 }
 
 #[test]
@@ -776,7 +809,8 @@ fn the_last_error_is_the_callers_and_the_others_are_dropped_in_time() {
             };
             let mut group = hold_in!(container, (a b), |hold| {
                 let group = restart(Limit::restarts(limit), holding(make, hold));
-                let group = group.when(|error: &kit::Token| *error != names.get(refused).copied().unwrap_or_default());
+                let refused = names.get(refused).copied().unwrap_or_default();
+                let group = group.when(|failure: &Failure<'_, kit::Token>| *failure.error != refused);
                 boxed(async move { group.await.map(drop) })
             });
             let Poll::Ready(Err(error)) = world.quiesce(group.as_mut()).0 else { panic!("it fails") };
@@ -796,14 +830,14 @@ fn the_last_error_is_the_callers_and_the_others_are_dropped_in_time() {
 }
 
 #[test]
-fn when_clock_observe_and_backoff_run_after_the_drain_in_this_order() {
+fn observe_runs_before_the_drain_and_when_clock_and_backoff_after_it_in_this_order() {
     let world = World::new();
     let log = &world.log;
     let over = Gate::new();
     let made = Cell::new(0);
     let clock = || {
         log.push("clock");
-        Duration::from_secs(made.get())
+        Duration::from_secs(2 * made.get())
     };
     let mut group = pin!(
         restart(Limit::within(5, Duration::from_secs(1), clock), || {
@@ -812,27 +846,196 @@ fn when_clock_observe_and_backoff_run_after_the_drain_in_this_order() {
             let sibling = Probe::new("a", log, &Gate::<Output>::new());
             (sibling.cleanup(|| ready(())), ready(Err::<(), _>("failed")))
         })
-        .when(|error: &&str| {
-            log.push(format!("when {error}"));
+        .when(|f| {
+            log.push(format!("when {} {} {} {}", f.index, f.error, f.restarts, f.recent));
             made.get() < 3
         })
         .observe(|f| log.push(format!("observe {} {} {} {}", f.index, f.error, f.restarts, f.recent)))
         .backoff(|f| {
-            log.push(format!("backoff after {}", f.restarts));
+            log.push(format!("backoff {} {} {} {}", f.index, f.error, f.restarts, f.recent));
             over.clone().wait()
         })
+        .into_future()
     );
     assert!(world.poll(group.as_mut()).is_pending());
-    log.expect("make, drop a, when failed, clock, observe 1 failed 0 0, backoff after 0");
+    let [observe, when] = ["observe", "when"].map(|what| format!("{what} 1 failed 0 0"));
+    log.expect(&format!("make, {observe}, drop a, {when}, clock, backoff 1 failed 0 0"));
     assert!(world.poll(group.as_mut()).is_pending());
     log.expect("");
     over.open(());
     assert!(world.poll(group.as_mut()).is_pending());
-    log.expect("make, drop a, when failed, clock, observe 1 failed 1 1, backoff after 1");
+    // Asked again, the clock says that the first restart is not recent any more.
+    let [observe, when] = ["observe", "when"].map(|what| format!("{what} 1 failed 1 1"));
+    log.expect(&format!("make, {observe}, drop a, {when}, clock, backoff 1 failed 1 0"));
     over.open(());
     let error = RestartError::NotRetried { restarts: 2, source: "failed" };
     assert_eq!(world.poll(group.as_mut()), Poll::Ready(Err(error)));
-    log.expect("make, drop a, when failed, clock, observe 1 failed 2 1");
+    log.expect("make, observe 1 failed 2 1, drop a, when 1 failed 2 1");
+}
+
+#[test]
+fn a_failure_is_observed_before_a_value_is_dropped_and_a_sibling_is_told_or_dropped() {
+    for container in CONTAINERS {
+        for failing in 0..4 {
+            let _at = kit::At(format!("{container:?}, {failing}"));
+            let (world, over) = (World::new(), Gate::new());
+            let log = &world.log;
+            let [fail, drain] = [Gate::new(), Gate::new()];
+            let make = || {
+                let told = Probe::new("told", log, &drain).on_cancel(|_| log.push("tell"));
+                let mut children = vec![
+                    LocalBoxChild::new(ready(Ok(log.token("value")))),
+                    LocalBoxChild::new(told),
+                    LocalBoxChild::new(Probe::new("plain", log, &Gate::new())),
+                ];
+                children.insert(failing, LocalBoxChild::new(Probe::new("failing", log, &fail)));
+                <[_; 4]>::try_from(children).ok().unwrap()
+            };
+            let mut group = hold_in!(container, (a b c d), |hold| {
+                let clock = || {
+                    log.push("clock");
+                    Duration::ZERO
+                };
+                let group = restart(Limit::within(1, Duration::from_secs(1), clock), holding(make, hold))
+                    .observe(|failure: &Failure<'_, kit::Token>| log.push(format!("observe {}", failure.error.name)))
+                    .when(|failure| {
+                        log.push(format!("when {}", failure.error.name));
+                        false
+                    })
+                    .grace(|| {
+                        log.push("grace");
+                        over.clone().wait()
+                    });
+                boxed(async move { group.await.map(drop).map_err(RestartError::into_source) })
+            });
+            assert!(world.quiesce(group.as_mut()).0.is_pending());
+            log.expect("");
+            fail.open(Err(log.token("error")));
+            assert!(world.poll(group.as_mut()).is_pending());
+            log.expect("end failing, drop failing, observe error, drop value, tell, drop plain, grace");
+            over.open(());
+            let Poll::Ready(Err(error)) = world.poll(group.as_mut()) else { panic!("it is not retried") };
+            assert_eq!(error, "error");
+            log.expect("drop told, when error");
+        }
+    }
+}
+
+#[test]
+fn when_sees_which_child_has_failed_and_after_how_many_restarts() {
+    // A failure of the first child always restarts; the third one of the second does not.
+    for container in CONTAINERS {
+        let _at = kit::At(format!("{container:?}"));
+        let (made, asked) = (Cell::new(0), RefCell::new(Vec::new()));
+        let make = || {
+            let failing = usize::from(made.replace(made.get() + 1) >= 10);
+            let generation = made.get();
+            [0, 1].map(|index| {
+                let child = async move { if index == failing { Err(generation) } else { pending().await } };
+                LocalBoxChild::<Result<(), usize>>::new(child)
+            })
+        };
+        let group = hold_in!(container, (a b), |hold| {
+            let group = restart(Limit::unlimited(), holding(make, hold)).when(|failure: &Failure<'_, usize>| {
+                asked.borrow_mut().push((failure.index, *failure.error, failure.restarts, failure.recent));
+                failure.index == 0 || failure.restarts < 12
+            });
+            boxed(async move { group.await.map(drop) })
+        });
+        assert_eq!(pollster::block_on(group), Err(RestartError::NotRetried { restarts: 12, source: 13 }));
+        let seen = (0..13u32).map(|restarts| (usize::from(restarts >= 10), restarts as usize + 1, restarts, restarts));
+        assert_eq!(*asked.borrow(), seen.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn nothing_is_asked_once_a_signal_or_a_parent_has_overtaken_the_failure() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum When {
+        Before,
+        WithTheFailure,
+        InTheDrain,
+        AsTheDrainEnds,
+    }
+    use When::{AsTheDrainEnds, Before, InTheDrain, WithTheFailure};
+    for container in CONTAINERS {
+        for (by_parent, when) in [
+            (false, Before),
+            (false, WithTheFailure),
+            (false, InTheDrain),
+            (false, AsTheDrainEnds),
+            // A parent cancels its children behind their polls.
+            (true, Before),
+            (true, WithTheFailure),
+            (true, InTheDrain),
+        ] {
+            let _at = kit::At(format!("{container:?}, {when:?}, by the parent: {by_parent}"));
+            let world = World::new();
+            let log = &world.log;
+            let (fail, drain, signal, never) = (Gate::<Output>::new(), Gate::new(), Gate::new(), Gate::new());
+            let make = || {
+                log.push("make");
+                let told = Probe::new("told", log, &drain).quiet().on_cancel(|_| log.push("tell"));
+                [LocalBoxChild::new(told), LocalBoxChild::new(Probe::new("failing", log, &fail))]
+            };
+            let clock = || {
+                log.push("clock");
+                Duration::ZERO
+            };
+            let mut group = hold_in!(container, (a b), |hold| {
+                let group = restart(Limit::within(9, Duration::from_secs(1), clock), holding(make, hold))
+                    .observe(|failure| log.push(format!("observe {}", failure.error)))
+                    .when(|_| {
+                        log.push("when");
+                        true
+                    })
+                    .backoff(|_| {
+                        log.push("backoff");
+                        ready(())
+                    });
+                let (own, parents) = if by_parent { (&never, &signal) } else { (&signal, &never) };
+                let group = group.cancel_when(own.clone().wait());
+                let parent = gather([group]).settle().cancel_when(parents.clone().wait());
+                boxed(async move {
+                    match parent.await {
+                        Ok([ended]) => {
+                            assert!(matches!(ended, Err(Cancelled)));
+                            false
+                        }
+                        Err(Cancelled) => true,
+                    }
+                })
+            });
+            assert!(world.quiesce(group.as_mut()).0.is_pending());
+            log.expect("make");
+            match when {
+                Before => signal.open(()),
+                WithTheFailure => {
+                    fail.open(Err("failed"));
+                    signal.open(());
+                }
+                InTheDrain | AsTheDrainEnds => fail.open(Err("failed")),
+            }
+            assert!(world.quiesce(group.as_mut()).0.is_pending());
+            log.expect(match when {
+                Before => "tell, drop failing",
+                _ => "end failing, drop failing, observe failed, tell",
+            });
+            match when {
+                Before => fail.open(Err("late")),
+                WithTheFailure => {}
+                InTheDrain => {
+                    signal.open(());
+                    assert!(world.quiesce(group.as_mut()).0.is_pending());
+                    log.expect("");
+                }
+                AsTheDrainEnds => signal.open(()),
+            }
+            drain.open(Err("late"));
+            assert_eq!(world.quiesce(group.as_mut()).0, Poll::Ready(by_parent));
+            log.expect("drop told");
+        }
+    }
 }
 
 /// Panics when it is dropped, if it is armed.
@@ -928,13 +1131,13 @@ fn a_panic_anywhere_leaves_the_poll_and_nothing_alive_and_makes_no_other_generat
                             Poll::<()>::Pending
                         })
                     })
-                    .cancel_on(poll_fn(|_| {
+                    .cancel_when(poll_fn(|_| {
                         if fired.replace(true) {
                             blow("signal");
                         }
                         Poll::<()>::Pending
                     }));
-                let mut group = pin!(group);
+                let mut group = pin!(group.into_future());
                 let mut cx = Context::from_waker(Waker::noop());
                 let payload = loop {
                     match catch_unwind(AssertUnwindSafe(|| group.as_mut().poll(&mut cx))) {
@@ -952,6 +1155,7 @@ fn a_panic_anywhere_leaves_the_poll_and_nothing_alive_and_makes_no_other_generat
                     _ => &["drop plain", "drop told"],
                 };
                 assert_eq!(dropped, expected);
+                assert!(place != "observe" || !is_told.get(), "told before `observe`");
                 assert_eq!(made.get(), if place == "second factory" { 2 } else { 1 });
                 assert!(group.is_terminated());
                 assert_eq!(panic_of(|| _ = group.as_mut().poll(&mut cx)), "`Restart` polled after a panic");
@@ -964,7 +1168,7 @@ fn a_panic_anywhere_leaves_the_poll_and_nothing_alive_and_makes_no_other_generat
 #[test]
 #[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn polling_after_completion_panics_and_says_so() {
-    let mut group = pin!(restart(Limit::unlimited(), || [ready(Ok::<_, ()>(1))]));
+    let mut group = pin!(restart(Limit::unlimited(), || [ready(Ok::<_, ()>(1))]).into_future());
     let mut cx = Context::from_waker(Waker::noop());
     assert_eq!(group.as_mut().poll(&mut cx), Poll::Ready(Ok([1])));
     assert_eq!(panic_of(|| _ = group.as_mut().poll(&mut cx)), "`Restart` polled after completion");
@@ -974,7 +1178,7 @@ fn polling_after_completion_panics_and_says_so() {
 fn dropped_it_drops_its_children_untold() {
     let world = World::new();
     let generations = Generations::default();
-    let mut group = Box::pin(restart(Limit::unlimited(), || generations.make(&world.log)));
+    let mut group = Box::pin(restart(Limit::unlimited(), || generations.make(&world.log)).into_future());
     assert!(world.poll(group.as_mut()).is_pending());
     world.log.take();
     drop(group);
@@ -1005,8 +1209,10 @@ fn a_backoff_that_starts_anew_after_a_healthy_generation_is_send() {
         since = Instant::now() + delay;
         ready(delay)
     });
-    fn assert_send(_: impl Send) {}
-    assert_send(group);
+    fn assert_send<T: Send>(value: T) -> T {
+        value
+    }
+    drop(assert_send(assert_send(group).into_future()));
 }
 
 #[test]
@@ -1050,27 +1256,11 @@ fn a_restart_within_a_restart_starts_its_count_anew() {
             inner_made.set(inner_made.get() + 1);
             [ready(Err::<(), _>("failed"))]
         });
-        [inner.nested()]
+        [inner]
     });
     let error = pollster::block_on(outer).unwrap_err();
     assert_eq!(error.into_source(), RestartError::LimitReached { restarts: 1, source: "failed" });
     assert_eq!(inner_made.get(), 6);
-}
-
-#[test]
-#[cfg_attr(panic = "abort", ignore = "catches a panic")]
-fn settings_after_the_first_poll_are_refused() {
-    macro_rules! refuses {
-        ($($setting:ident($argument:expr))*) => {$(
-            let mut group = restart(Limit::unlimited(), || [pending::<Output>()]);
-            assert!(Pin::new(&mut group).poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            let message = panic_of(|| drop(group.$setting($argument)));
-            assert_eq!(message, concat!("`Restart::", stringify!($setting), "` must be called before the first poll"));
-        )*};
-    }
-    refuses! {
-        when(|_| true) observe(|_| ()) backoff(|_| pending::<()>()) cancel_on(pending::<()>()) grace(pending::<()>)
-    }
 }
 
 #[test]
@@ -1095,8 +1285,9 @@ fn debug_says_the_state_and_polls_nothing() {
         let told = drained.clone().wait().on_cancel(|_| ());
         (told, pending::<Output>(), fail.clone().wait())
     };
-    let group = || restart(Limit::restarts(3), make).backoff(|_| over.clone().wait()).cancel_on(signal.clone().wait());
-    let mut all = pin!(group());
+    let group =
+        || restart(Limit::restarts(3), make).backoff(|_| over.clone().wait()).cancel_when(signal.clone().wait());
+    let mut all = pin!(group().into_future());
     macro_rules! assert_debug {
         ($state:literal, $restarts:literal $(, $gather:literal)?) => {
             let gather = concat!("" $(, ", gather: Gather { phase: ", $gather, ", .. }")?);
@@ -1105,7 +1296,8 @@ fn debug_says_the_state_and_polls_nothing() {
         };
     }
     assert_debug!("Unpolled", 0);
-    assert_eq!(format!("{:?}", group().nested()), format!("Nested({all:?})"));
+    assert_eq!(format!("{:?}", group()), "Supervisor { limit: 3 restarts, .. }");
+    assert_eq!(format!("{:?}", group().into_child()), format!("{all:?}"));
     assert!(world.poll(all.as_mut()).is_pending());
     assert_debug!("Running", 0, "Running, children: [pending, pending, pending]");
     fail.open(Err("failed"));
@@ -1129,7 +1321,8 @@ fn debug_says_the_state_and_polls_nothing() {
     assert!(world.poll(all.as_mut()).is_ready());
     assert_debug!("Ended", 2);
 
-    let mut panics = pin!(restart(Limit::restarts(3), || -> [std::future::Ready<Output>; 1] { panic!("factory") }));
+    let mut panics =
+        pin!(restart(Limit::restarts(3), || -> [std::future::Ready<Output>; 1] { panic!("factory") }).into_future());
     let mut cx = Context::from_waker(Waker::noop());
     assert!(catch_unwind(AssertUnwindSafe(|| panics.as_mut().poll(&mut cx))).is_err());
     assert_eq!(format!("{panics:?}"), "Restart { state: Panicked, restarts: 0, .. }");

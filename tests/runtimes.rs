@@ -21,7 +21,7 @@ use std::thread;
 use futures_channel::oneshot;
 use futures_util::future::FusedFuture;
 use futures_util::select;
-use gather::Outcome::{Done, Drained, Dropped, Failed};
+use gather::Outcome::{Abandoned, Done, Drained, Dropped, Failed};
 use gather::{CancelExt, Cancelled, Cause, Child, Limit, LocalBoxChild, RestartError, gather, restart};
 use kit::{Alive, At, CONTAINERS, Flatten, World, future_in, gather_in, yield_now};
 use tokio::runtime::{Builder, Runtime};
@@ -115,7 +115,7 @@ fn a_clock_advanced_by_hand_drives_children_signal_and_grace() {
             let world = World::new();
             let children = [plain(after(SECOND, Ok(1))), polite(SECOND, Ok(2)), deaf()];
             let mut group = future_in!(container, children, |gather| {
-                let group = gather.report().cancel_on(sleep(5 * SECOND)).grace(|| sleep(3 * SECOND));
+                let group = gather.report().cancel_when(sleep(5 * SECOND)).grace(|| sleep(3 * SECOND));
                 async { group.await.outcomes.flatten() }
             });
             assert!(world.poll(group.as_mut()).is_pending());
@@ -132,7 +132,7 @@ fn a_clock_advanced_by_hand_drives_children_signal_and_grace() {
                 advance(moment).await;
                 now = next;
                 assert_eq!(world.wakes.take(), 1);
-                let ended = || vec![Done(1), Drained(Some(Ok(2))), Dropped];
+                let ended = || vec![Done(1), Drained(Some(Ok(2))), Abandoned];
                 let expected = if is_last { Poll::Ready(ended()) } else { Poll::Pending };
                 assert_eq!(world.poll(group.as_mut()), expected);
             }
@@ -149,7 +149,7 @@ fn timers_that_are_over_in_one_advance_lose_nothing() {
             let failing = plain(after(7 * SECOND, Err("late")));
             let children = [polite(SECOND, Ok(2)), plain(after(3 * SECOND, Ok(1))), failing];
             let mut group = future_in!(container, children, |gather| {
-                let group = gather.report().cancel_on(sleep(5 * SECOND)).grace(|| sleep(SECOND));
+                let group = gather.report().cancel_when(sleep(5 * SECOND)).grace(|| sleep(SECOND));
                 async {
                     let report = group.await;
                     (report.cause, report.outcomes.flatten())
@@ -187,7 +187,7 @@ fn a_paused_clock_goes_on_to_the_next_timer_of_a_group() {
             let start = Instant::now();
             let children = [polite(3 * SECOND, Ok(0)), slow(), deaf()];
             let group = gather_in!(container, children, |gather| {
-                gather.cancel_on(sleep(SECOND)).grace(|| sleep(5 * SECOND))
+                gather.cancel_when(sleep(SECOND)).grace(|| sleep(5 * SECOND))
             });
             assert_eq!((group.await, start.elapsed().as_secs()), (Err(Cancelled), 6));
 
@@ -221,7 +221,7 @@ fn a_paused_clock_drives_backoff_and_window_of_a_restart() {
         // A signal during the backoff is not kept waiting by it.
         let start = Instant::now();
         let make = || [plain(after(SECOND, Err("failed")))];
-        let patient = restart(Limit::unlimited(), make).backoff(|_| sleep(60 * SECOND)).cancel_on(sleep(5 * SECOND));
+        let patient = restart(Limit::unlimited(), make).backoff(|_| sleep(60 * SECOND)).cancel_when(sleep(5 * SECOND));
         assert_eq!(patient.await, Err(Cancelled));
         assert_eq!(start.elapsed().as_secs(), 5);
 
@@ -341,9 +341,9 @@ fn handles_end_when_their_runtime_is_shut_down() {
                 pending::<Output>().await
             })
         };
-        let mut settled = pin!(gather((0..3).map(|_| task()).collect::<Vec<_>>()).settle());
-        let mut failing = pin!(gather((task(), pending::<Result<(), JoinError>>())));
-        let mut nested = pin!(gather((gather([task(), task()]).nested(), pending::<Result<(), JoinError>>())));
+        let mut settled = pin!(gather((0..3).map(|_| task()).collect::<Vec<_>>()).settle().into_future());
+        let mut failing = pin!(gather((task(), pending::<Result<(), JoinError>>())).into_future());
+        let mut nested = pin!(gather((gather([task(), task()]), pending::<Result<(), JoinError>>())).into_future());
         assert!(world.poll(settled.as_mut()).is_pending());
         assert!(world.poll(failing.as_mut()).is_pending());
         assert!(world.poll(nested.as_mut()).is_pending());
@@ -370,7 +370,7 @@ fn a_drain_ends_when_the_runtime_is_shut_down() {
         // One that takes no notice of being told, and one that was asked to abort, but perhaps is not run any more.
         let deaf = runtime.spawn(pending()).on_cancel(|_| told.set(told.get() + 1)).map(flatten);
         let children = (deaf, aborted_when_told(runtime.spawn(pending())), ready(Err::<(), _>("failed")));
-        let mut group = pin!(gather(children).report());
+        let mut group = pin!(gather(children).report().into_future());
         assert!(world.poll(group.as_mut()).is_pending());
         assert_eq!(told.get(), 1);
 
@@ -460,11 +460,13 @@ fn a_panic_of_an_aborted_task_while_it_is_dropped_is_a_late_result() {
 fn select_takes_groups_until_all_are_complete() {
     on_a_paused_clock(async || {
         let start = Instant::now();
-        let mut pair = pin!(gather((after(3 * SECOND, Ok(1)), after(SECOND, Ok(2)))));
+        let mut pair = pin!(gather((after(3 * SECOND, Ok(1)), after(SECOND, Ok(2)))).into_future());
         // `Unpin` as it is. The drain takes 3 seconds of its 5.
-        let mut failing = gather(vec![plain(after(2 * SECOND, Err("failed"))), polite(3 * SECOND, Ok(0))]);
-        let mut stopped = pin!(gather([deaf(), deaf()]).race().cancel_on(sleep(SECOND)).grace(|| sleep(SECOND)));
-        let mut restarted = pin!(restart(Limit::restarts(1), || [after(2 * SECOND, Err("failed"))]));
+        let failing = gather(vec![plain(after(2 * SECOND, Err("failed"))), polite(3 * SECOND, Ok(0))]);
+        let mut failing = failing.into_future();
+        let mut stopped =
+            pin!(gather([deaf(), deaf()]).race().cancel_when(sleep(SECOND)).grace(|| sleep(SECOND)).into_future());
+        let mut restarted = pin!(restart(Limit::restarts(1), || [after(2 * SECOND, Err("failed"))]).into_future());
         let mut ends = Vec::new();
         for _ in 0..MANY_POLLS {
             select! {
@@ -509,15 +511,15 @@ fn children_that_never_return_end_by_a_signal() {
         let stop = || sleep(3 * SECOND);
         let start = Instant::now();
         // The compiler knows that there is no other end.
-        let Err(Cancelled) = gather((forever(), forever())).settle().cancel_on(stop()).await;
-        let Err(Cancelled) = gather([forever(), forever()]).settle().cancel_on(stop()).await;
-        let Err(Cancelled) = gather((forever(), forever())).race().cancel_on(stop()).await;
-        let Err(Cancelled) = gather([forever(), forever()]).race().cancel_on(stop()).await;
-        let Err(Cancelled) = gather(vec![forever(), forever()]).race().cancel_on(stop()).await;
+        let Err(Cancelled) = gather((forever(), forever())).settle().cancel_when(stop()).await;
+        let Err(Cancelled) = gather([forever(), forever()]).settle().cancel_when(stop()).await;
+        let Err(Cancelled) = gather((forever(), forever())).race().cancel_when(stop()).await;
+        let Err(Cancelled) = gather([forever(), forever()]).race().cancel_when(stop()).await;
+        let Err(Cancelled) = gather(vec![forever(), forever()]).race().cancel_when(stop()).await;
         let Err(Cancelled) =
-            gather((forever().on_cancel(|_| ()), forever())).race().cancel_on(stop()).grace(stop).await;
+            gather((forever().on_cancel(|_| ()), forever())).race().cancel_when(stop()).grace(stop).await;
         assert_eq!(start.elapsed().as_secs(), 7 * 3);
-        assert!(gather(vec![forever(), forever()]).settle().cancel_on(stop()).await.is_err());
+        assert!(gather(vec![forever(), forever()]).settle().cancel_when(stop()).await.is_err());
 
         // Beside a child that returns.
         let endless = async {
@@ -583,7 +585,7 @@ fn a_resulting_vec_is_no_larger_than_it_must_be() {
             let test = async {
                 is_full(good().await.unwrap(), count);
                 is_full(good().concurrency(7).await.unwrap(), count);
-                is_full(good().cancel_on(pending::<()>()).await.unwrap().unwrap(), count);
+                is_full(good().cancel_when(pending::<()>()).await.unwrap().unwrap(), count);
                 is_full(gather(children(Ok("value".into())).into_boxed_slice()).await.unwrap(), count);
                 is_full(bad().settle().await, count);
                 is_full(bad().any().await.unwrap_err(), count);
@@ -591,9 +593,9 @@ fn a_resulting_vec_is_no_larger_than_it_must_be() {
                 is_full(bad().report().await.outcomes, count);
                 is_full(bad().settle().report().await.outcomes, count);
                 is_full(good().any().report().await.outcomes, count);
-                is_full(good().cancel_on(ready(())).report().await.outcomes, count);
-                is_full(told().cancel_on(ready(())).report().await.outcomes, count);
-                is_full(told().cancel_on(ready(())).grace(|| ready(())).report().await.outcomes, count);
+                is_full(good().cancel_when(ready(())).report().await.outcomes, count);
+                is_full(told().cancel_when(ready(())).report().await.outcomes, count);
+                is_full(told().cancel_when(ready(())).grace(|| ready(())).report().await.outcomes, count);
                 if count != 0 {
                     is_full(good().race().report().await.outcomes, count);
                 }

@@ -82,7 +82,7 @@ fn ready_children_complete_in_one_poll_in_order() {
         let seen = Rc::new(Seen::default());
         let world = World::new();
         let children = noted(size, &seen, |index, _: &mut Context<'_>| Poll::Ready(Ok::<_, ()>(index)));
-        let mut gather = Box::pin(gather(children));
+        let mut gather = Box::pin(gather(children).into_future());
         assert_eq!(world.poll(gather.as_mut()), Poll::Ready(Ok(all(size))));
         assert_eq!((seen.polls.take(), seen.drops.take()), (all(size), all(size)));
         assert_eq!(world.wakes.take(), 0);
@@ -94,7 +94,7 @@ fn yielding_children_complete_in_two_polls_and_wake_once() {
     at_each_size(|size| {
         let seen = Rc::new(Seen::default());
         let world = World::new();
-        let mut gather = Box::pin(gather(noted(size, &seen, yields_once())));
+        let mut gather = Box::pin(gather(noted(size, &seen, yields_once())).into_future());
         if size > 0 {
             assert!(world.poll(gather.as_mut()).is_pending());
             assert_eq!(world.wakes.take(), 1);
@@ -165,7 +165,7 @@ fn scattered(size: usize) -> Vec<usize> {
 fn only_woken_children_are_polled_in_the_order_of_the_pass_after_one_wake() {
     at_each_size(|size| {
         let (seen, slots, world) = (Rc::new(Seen::default()), Slots::new(size), World::new());
-        let mut gather = Box::pin(gather(noted(size, &seen, slots.act())));
+        let mut gather = Box::pin(gather(noted(size, &seen, slots.act())).into_future());
         if size == 0 {
             return;
         }
@@ -204,7 +204,7 @@ fn only_woken_children_are_polled_in_the_order_of_the_pass_after_one_wake() {
 fn wakers_outlive_the_gather_and_do_nothing() {
     at_each_size(|size| {
         let (seen, slots, world) = (Rc::new(Seen::default()), Slots::new(size), World::new());
-        let mut gather = Box::pin(gather(noted(size, &seen, slots.act())));
+        let mut gather = Box::pin(gather(noted(size, &seen, slots.act())).into_future());
         let _ = world.poll(gather.as_mut());
         drop(gather);
         assert_eq!(seen.drops.take(), all(size));
@@ -227,7 +227,7 @@ fn a_failure_drops_all_in_index_order_and_polls_none_behind_it() {
         // In the second pass, of which the first child is the last.
         for failing in [vec![0], vec![0, size - 1], vec![0, size / 2, size - 1]] {
             let (seen, slots, world) = (Rc::new(Seen::default()), Slots::new(size), World::new());
-            let mut gather = Box::pin(gather(noted(size, &seen, slots.act())));
+            let mut gather = Box::pin(gather(noted(size, &seen, slots.act())).into_future());
             assert!(world.poll(gather.as_mut()).is_pending());
             seen.polls.take();
             let failing: BTreeSet<_> = failing.into_iter().collect();
@@ -258,8 +258,8 @@ fn told_children_are_drained_and_the_rest_is_dropped_when_the_grace_is_over() {
                 child.on_cancel(move |child| told.borrow_mut().push(child.index))
             })
             .collect();
-        let cancelled = gather(children).cancel_on(signal.clone().wait()).grace(|| over.clone().wait());
-        let mut gather = Box::pin(cancelled);
+        let cancelled = gather(children).cancel_when(signal.clone().wait()).grace(|| over.clone().wait());
+        let mut gather = Box::pin(cancelled.into_future());
         if size == 0 {
             assert_eq!(world.poll(gather.as_mut()), Poll::Ready(Ok(Ok(vec![]))));
             return;
@@ -298,9 +298,13 @@ fn a_panic_drops_all_untold() {
         }
         for panicking in [0, size / 2, size - 1] {
             let (seen, world) = (Rc::new(Seen::default()), World::new());
-            let mut gather = Box::pin(gather(noted(size, &seen, move |index, _: &mut Context<'_>| {
-                if index == panicking { panic!("child") } else { Poll::<Output>::Pending }
-            })));
+            let mut gather =
+                Box::pin(
+                    gather(noted(size, &seen, move |index, _: &mut Context<'_>| {
+                        if index == panicking { panic!("child") } else { Poll::<Output>::Pending }
+                    }))
+                    .into_future(),
+                );
             assert_eq!(panic_of(|| _ = world.poll(gather.as_mut())), "child");
             assert_eq!(seen.polls.take(), all(panicking + 1));
             assert_eq!(seen.drops.take(), all(size));
@@ -326,7 +330,7 @@ fn values_of_a_failed_gather_are_dropped_once() {
                 "fails" => LocalBoxChild::new(ready(Err(()))),
                 _ => LocalBoxChild::new(pending()),
             });
-            let mut gather = Box::pin(gather(children));
+            let mut gather = Box::pin(gather(children).into_future());
             let polled = gather.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             assert_eq!(polled.is_ready(), ends == "fails");
             assert!(polled.is_pending() || dropped.get() == size);
@@ -342,7 +346,7 @@ fn at_most_so_many_have_started_and_not_ended() {
         for limit in [1, 2, 63, 64, 65, 1000, usize::MAX] {
             let _at = At(format!("at most {limit}"));
             let (seen, slots, world) = (Rc::new(Seen::default()), Slots::new(size), World::new());
-            let mut gather = Box::pin(gather(noted(size, &seen, slots.act())).concurrency(limit));
+            let mut gather = Box::pin(gather(noted(size, &seen, slots.act())).concurrency(limit).into_future());
             let mut started = size.min(limit);
             let mut polled = world.poll(gather.as_mut());
             assert_eq!(seen.polls.take(), all(started));
@@ -380,7 +384,7 @@ fn with_a_limit_all_that_are_ready_complete_in_one_poll() {
     at_each_size(|size| {
         let world = World::new();
         let children: Vec<_> = (0..size).map(|index| ready(Ok::<_, ()>(index))).collect();
-        let mut gather = Box::pin(gather(children).concurrency(3));
+        let mut gather = Box::pin(gather(children).concurrency(3).into_future());
         assert_eq!(world.poll(gather.as_mut()), Poll::Ready(Ok(all(size))));
     });
 }
@@ -391,7 +395,7 @@ fn those_that_have_not_started_are_cancelled_too() {
         let (seen, world) = (Rc::new(Seen::default()), World::new());
         let signal = kit::Gate::new();
         let children = noted(size, &seen, |_, _: &mut Context<'_>| Poll::<Output>::Pending);
-        let mut gather = Box::pin(gather(children).concurrency(2).cancel_on(signal.clone().wait()));
+        let mut gather = Box::pin(gather(children).concurrency(2).cancel_when(signal.clone().wait()).into_future());
         let polled = world.poll(gather.as_mut());
         assert_eq!(polled.is_ready(), size == 0);
         if polled.is_ready() {
@@ -428,7 +432,8 @@ fn told_ones_that_have_not_started_begin_in_index_order_and_no_more_at_a_time() 
             // They end when they were told, in their second poll or later.
             let children: Vec<_> =
                 noted(size, &seen, act).into_iter().map(|child| child.on_cancel(|_| stop.set(true))).collect();
-            let mut gather = Box::pin(gather(children).concurrency(limit).cancel_on(signal.clone().wait()));
+            let mut gather =
+                Box::pin(gather(children).concurrency(limit).cancel_when(signal.clone().wait()).into_future());
             if polled_first {
                 assert!(world.poll(gather.as_mut()).is_pending());
                 assert_eq!(seen.polls.borrow().len(), size.min(limit));
@@ -503,7 +508,7 @@ fn children_woken_in_a_pass_are_polled_in_it_if_they_are_ahead() {
                 Poll::<Output>::Pending
             }
         });
-        let mut gather = Box::pin(gather(children));
+        let mut gather = Box::pin(gather(children).into_future());
         assert!(world.poll(gather.as_mut()).is_pending());
         seen.polls.take();
         acts.set(true);

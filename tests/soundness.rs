@@ -110,7 +110,7 @@ fn children_stay_where_they_are_though_the_gather_is_moved() {
                 if grace < 3 { Poll::Pending } else { Poll::Ready(()) }
             })
         };
-        let mut gather = Box::new(gather(children).grace(over));
+        let mut gather = Box::new(gather(children).grace(over).into_future());
         let ended = catch_unwind(AssertUnwindSafe(|| {
             loop {
                 gather = moved(gather);
@@ -128,7 +128,7 @@ fn children_stay_where_they_are_though_the_gather_is_moved() {
     }
     // Forgotten, they are never dropped, and nothing else may ever lie where they lie.
     let alive = Cell::new(0);
-    let mut forgotten = gather(with_room(3, |_| Still::new(endless, &alive)));
+    let mut forgotten = gather(with_room(3, |_| Still::new(endless, &alive))).into_future();
     assert!(poll(&mut forgotten).is_pending());
     let forgotten = std::mem::ManuallyDrop::new(forgotten);
     assert_eq!(alive.get(), 3);
@@ -147,7 +147,7 @@ fn children_that_are_linked_to_each_other() {
                 notify.notified().await;
                 if index + 1 == size && index > 0 { Err(index) } else { Ok(index) }
             };
-            let mut gather = Box::new(gather(with_room(size, child)));
+            let mut gather = Box::new(gather(with_room(size, child)).into_future());
             assert!(poll(&mut *gather).is_pending());
             (0..woken).for_each(|_| notify.notify_one());
             gather = moved(gather);
@@ -253,7 +253,7 @@ fn too_many_children_are_refused() {
     }
 
     for children in [Vec::from([Never; usize::MAX]), Vec::from([Never; isize::MAX as usize])] {
-        let mut gather = gather(children).settle();
+        let mut gather = gather(children).settle().into_future();
         assert_eq!(panic_of(|| _ = poll(&mut gather)), "capacity overflow");
     }
 }
@@ -331,7 +331,7 @@ fn children_that_wake_all_when_they_are_dropped() {
                     }
                 })
             };
-            let mut gather = Box::pin(gather(with_room(size, child)));
+            let mut gather = Box::pin(gather(with_room(size, child)).into_future());
             assert!(world.poll(gather.as_mut()).is_pending());
             // The second pass begins with the second child.
             let first = 1 % size;
@@ -381,13 +381,13 @@ fn in_every_way<C: Child<Output = Output>>(container: Container, alive: &Alive, 
     macro_rules! end {
         ($made:expr) => {{
             for polls in 0..6 {
-                let mut dropped = Box::pin($made);
+                let mut dropped = Box::pin($made.into_future());
                 if (0..polls).all(|_| world.poll(dropped.as_mut()).is_pending()) {
                     drop(dropped);
                 }
                 assert_eq!(alive.count(), 0);
             }
-            let mut ended = Box::pin($made);
+            let mut ended = Box::pin($made.into_future());
             let Poll::Ready(result) = world.quiesce(ended.as_mut()).0 else { panic!("a wake was lost") };
             assert_eq!(alive.count(), 0, "it is kept, and holds nothing");
             result
@@ -402,9 +402,9 @@ fn in_every_way<C: Child<Output = Output>>(container: Container, alive: &Alive, 
         assert_eq!(end!(gather(fail()).grace(|| waits(1))).flatten(), Err("failed"));
         for rounds in 0..4 {
             // The signal comes first, in the turn of the failure, or after it.
-            let cancelled = end!(gather(fail()).cancel_on(waits(rounds)).grace(|| waits(2))).map(Flatten::flatten);
+            let cancelled = end!(gather(fail()).cancel_when(waits(rounds)).grace(|| waits(2))).map(Flatten::flatten);
             assert_eq!(cancelled, if rounds < 2 { Err(Cancelled) } else { Ok(Err("failed")) });
-            let nested = || gather(fail()).cancel_on(pending::<()>()).nested().map(|_| Output::Ok(1));
+            let nested = || gather(fail()).cancel_when(pending::<()>()).map(|_| Output::Ok(1));
             let sibling = || borrowing(alive.clone(), rounds, Output::Err("sibling"));
             assert_eq!(end!(gather((nested(), sibling()))), Err("sibling"));
             assert_eq!(end!(gather((sibling(), nested()))), Err("sibling"));
@@ -414,10 +414,10 @@ fn in_every_way<C: Child<Output = Output>>(container: Container, alive: &Alive, 
         let given_up = RestartError::LimitReached { restarts: 2, source: "failed" };
         assert_eq!(end!(restarted()).flatten(), Err(given_up));
         for rounds in 0..5 {
-            assert_eq!(end!(restarted().cancel_on(waits(rounds))).map(Flatten::flatten), Err(Cancelled));
-            let nested = restarted().nested().map(|ended| ended.map(|_| 1).map_err(RestartError::into_source));
+            assert_eq!(end!(restarted().cancel_when(waits(rounds))).map(Flatten::flatten), Err(Cancelled));
+            let nested = restarted().map(|ended| ended.map(|_| 1).map_err(RestartError::into_source));
             let sibling = borrowing(alive.clone(), rounds, Output::Err("sibling"));
-            let mut both = Box::pin(gather((nested, sibling)));
+            let mut both = Box::pin(gather((nested, sibling)).into_future());
             assert_eq!(world.quiesce(both.as_mut()).0, Poll::Ready(Err("sibling")));
             assert_eq!(alive.count(), 0);
         }
@@ -434,7 +434,7 @@ fn children_that_borrow_from_themselves_in_a_gather_that_is_moved() {
             let output = if fails && index == size / 2 { Err("failed") } else { Ok(index) };
             borrowing(alive.clone(), 1 + index % 3, output).cleanup(|| borrowing(alive.clone(), 2, ()))
         });
-        let mut gather = Box::new(gather(children));
+        let mut gather = Box::new(gather(children).into_future());
         let mut polls = 0;
         let result = loop {
             polls += 1;

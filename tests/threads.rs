@@ -193,7 +193,7 @@ fn children(
 fn no_wake_is_lost() {
     for count in [3, 64, 65, 300] {
         each_round(count as u64, count, |numbers, events, alive| {
-            let all = Box::pin(gather(children(&events, &alive)));
+            let all = Box::pin(gather(children(&events, &alive)).into_future());
             let values = drive(all, numbers, None).unwrap();
             assert_eq!(values, Ok((0..count).collect()));
         });
@@ -203,7 +203,7 @@ fn no_wake_is_lost() {
 #[test]
 fn with_a_limit_no_wake_is_lost() {
     each_round(5, 200, |numbers, events, alive| {
-        let all = Box::pin(gather(children(&events, &alive)).concurrency(1 + numbers.below(20)));
+        let all = Box::pin(gather(children(&events, &alive)).concurrency(1 + numbers.below(20)).into_future());
         assert_eq!(drive(all, numbers, None).unwrap(), Ok((0..200).collect()));
     });
 }
@@ -211,7 +211,7 @@ fn with_a_limit_no_wake_is_lost() {
 #[test]
 fn dropped_at_any_moment_it_leaves_nothing() {
     each_round(7, 130, |numbers, events, alive| {
-        let all = Box::pin(gather(children(&events, &alive)));
+        let all = Box::pin(gather(children(&events, &alive)).into_future());
         let drop_after = numbers.below(5);
         drive(all, numbers, Some(drop_after));
         assert_eq!(alive.load(Ordering::Relaxed), 0);
@@ -235,7 +235,7 @@ fn cancelled_at_any_moment_it_waits_for_the_told_ones() {
                 }
                 signal.set();
             });
-            let all = Box::pin(gather(children).cancel_on(signal.wait()));
+            let all = Box::pin(gather(children).cancel_when(signal.wait()).into_future());
             match drive(all, numbers, None).unwrap() {
                 Ok(values) => assert_eq!((values, told.load(Ordering::Relaxed)), (Ok((0..130).collect()), 0)),
                 Err(Cancelled) => assert!((1..=130).contains(&told.load(Ordering::Relaxed))),
@@ -300,7 +300,7 @@ impl Plan {
         let signal = async move { plan.signal.wait().await };
         let grace = move || async move { plan_of_grace.grace.wait().await };
         let limit = if numbers.one_in(3) { 1 + numbers.below(count) } else { count };
-        let all = gather(children).cancel_on(signal).grace(grace).concurrency(limit);
+        let all = gather(children).cancel_when(signal).grace(grace).concurrency(limit);
         let plan = self.clone();
         match numbers.below(5) {
             0 => Box::pin(async move {

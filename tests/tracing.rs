@@ -6,13 +6,15 @@ use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::future::{pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{self, Poll};
+use std::time::Duration;
 
-use gather::{CancelExt, Limit, gather, restart};
-use kit::{Gate, World};
+use gather::{BoxChild, CancelExt, Cancelled, Child, Limit, LocalBoxChild, OnCancel, RestartError, gather, restart};
+use kit::{At, CONTAINERS, Gate, World, gather_in, hold_in, holding};
+use tokio::time::{sleep, timeout};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Subscriber, info, info_span};
@@ -85,13 +87,16 @@ fn a_handshake_from_the_failure_to_the_end() {
     seen(|lines| {
         let world = World::new();
         let (told, failing) = (Gate::<Output>::new(), Gate::<Output>::new());
-        let mut all = pin!(gather((
-            ready(Ok::<_, &str>(())),
-            pending::<Output>(),
-            told.clone().wait().on_cancel(|_| info!("asked")),
-            pending::<Output>().cleanup(|| async { info!("cleaning") }),
-            failing.clone().wait(),
-        )));
+        let mut all = pin!(
+            gather((
+                ready(Ok::<_, &str>(())),
+                pending::<Output>(),
+                told.clone().wait().on_cancel(|_| info!("asked")),
+                pending::<Output>().cleanup(|| async { info!("cleaning") }),
+                failing.clone().wait(),
+            ))
+            .into_future()
+        );
         assert!(world.poll(all.as_mut()).is_pending());
         lines.expect(&[
             "TRACE gather{children=5}: child started child=0",
@@ -143,7 +148,7 @@ fn calm_children_a_winner_and_a_signal() {
             "DEBUG gather{children=2}: resolved cause=child 0 won",
             "close gather{children=2}",
         ]);
-        pollster::block_on(gather([pending::<Output>()]).cancel_on(ready(()))).unwrap_err();
+        pollster::block_on(gather([pending::<Output>()]).cancel_when(ready(()))).unwrap_err();
         lines.expect(&[
             "DEBUG gather{children=1}: cancelling cause=cancelled",
             "DEBUG gather{children=1}: child dropped child=0",
@@ -175,7 +180,7 @@ fn a_grace_that_is_over_warns_with_the_count_of_those_left() {
         let grace = Gate::new();
         let deaf = || poll_fn(|_| Poll::<Output>::Pending).on_cancel(|_| ());
         let failing = ready(Err::<(), _>("failed"));
-        let mut all = pin!(gather((deaf(), failing, deaf())).grace(|| grace.clone().wait()));
+        let mut all = pin!(gather((deaf(), failing, deaf())).grace(|| grace.clone().wait()).into_future());
         assert!(world.poll(all.as_mut()).is_pending());
         lines.0.lock().unwrap().clear();
         grace.open(());
@@ -194,15 +199,23 @@ fn a_grace_that_is_over_warns_with_the_count_of_those_left() {
 fn one_that_is_dropped_while_pending_says_so() {
     seen(|lines| {
         let world = World::new();
-        let mut all = Box::pin(gather([pending::<Output>()]));
+        let mut all = Box::pin(gather([pending::<Output>()]).into_future());
         assert!(world.poll(all.as_mut()).is_pending());
         lines.0.lock().unwrap().clear();
         drop(all);
         lines.expect(&["DEBUG gather{children=1}: dropped before its end", "close gather{children=1}"]);
 
+        // A clean-up is lost that had not begun.
+        let told = pending::<Output>().on_cancel(|_| ());
+        let mut all = Box::pin(gather((pending::<Output>(), told)).into_future());
+        assert!(world.poll(all.as_mut()).is_pending());
+        lines.0.lock().unwrap().clear();
+        drop(all);
+        lines.expect(&["WARN gather{children=2}: dropped before its end", "close gather{children=2}"]);
+
         // Who drops it in its drain cuts clean-ups off.
         let told = pending::<Output>().on_cancel(|_| ());
-        let mut all = Box::pin(gather((told, ready(Err::<(), _>("failed")))));
+        let mut all = Box::pin(gather((told, ready(Err::<(), _>("failed")))).into_future());
         assert!(world.poll(all.as_mut()).is_pending());
         lines.0.lock().unwrap().clear();
         drop(all);
@@ -210,7 +223,184 @@ fn one_that_is_dropped_while_pending_says_so() {
 
         // One that was never polled has nothing to say.
         drop(gather([pending::<Output>()]));
+        drop(gather([pending::<Output>().on_cancel(|_| ())]).into_future());
+        drop(restart(Limit::unlimited(), || [pending::<Output>().on_cancel(|_| ())]).into_future());
         lines.expect(&[]);
+    });
+}
+
+/// Written by hand, and cancelled as a future is.
+struct ByHand;
+
+impl Child for ByHand {
+    type Output = Output;
+
+    fn poll_child(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Output> {
+        Poll::Pending
+    }
+
+    fn cancel(self: Pin<&mut Self>) -> OnCancel {
+        OnCancel::Drain
+    }
+}
+
+/// What is seen when it is dropped after a poll.
+fn seen_of_its_drop(lines: &Lines, group: impl IntoFuture) -> Vec<String> {
+    let world = World::new();
+    let mut all = Box::pin(group.into_future());
+    assert!(world.poll(all.as_mut()).is_pending());
+    lines.0.lock().unwrap().clear();
+    drop(all);
+    std::mem::take(&mut *lines.0.lock().unwrap())
+}
+
+#[test]
+fn the_drop_of_a_group_warns_if_and_only_if_a_clean_up_is_lost() {
+    seen(|lines| {
+        let plain = pending::<Output>;
+        // Any child that would have cleaned up, wherever it stands and whatever it is in.
+        let draining: [(&str, fn() -> LocalBoxChild<'static, Output>); 10] = [
+            ("hook", || LocalBoxChild::new(pending().on_cancel(|_| ()))),
+            ("clean-up", || LocalBoxChild::new(pending().cleanup(|| ready(())))),
+            ("shield", || LocalBoxChild::new(pending().shield())),
+            ("map", || LocalBoxChild::new(pending::<Output>().shield().map(|output| output))),
+            ("map of an error", || LocalBoxChild::new(pending::<Output>().shield().map_err(|error: &str| error))),
+            ("box", || LocalBoxChild::new(BoxChild::new(pending().shield()))),
+            ("group", || LocalBoxChild::new(gather([pending::<Output>().shield()]).map(|all| all.map(drop)))),
+            ("restart", || {
+                let inner = restart(Limit::unlimited(), || [pending::<Output>().shield()]);
+                LocalBoxChild::new(inner.map(|all| all.map(drop).map_err(RestartError::into_source)))
+            }),
+            ("by hand", || LocalBoxChild::new(ByHand)),
+            ("by hand, boxed", || LocalBoxChild::new(LocalBoxChild::new(ByHand).map(|output| output))),
+        ];
+        for (name, child) in draining {
+            for place in 0..3 {
+                for container in CONTAINERS {
+                    let _at = At(format!("{name}, {place}, {container:?}"));
+                    let mut children = [plain(), plain(), plain()].map(LocalBoxChild::new);
+                    children[place] = child();
+                    let all = gather_in!(container, children, |gather| gather);
+                    // A group says so too, before this one does.
+                    let seen = seen_of_its_drop(lines, all);
+                    let own = ["WARN gather{children=3}: dropped before its end", "close gather{children=3}"];
+                    assert_eq!(seen[seen.len() - 2..], own);
+                }
+            }
+        }
+        // Nothing but plain ones, or the others have ended.
+        let ended = || ready(Ok(())).shield();
+        for container in CONTAINERS {
+            let _at = At(format!("{container:?}"));
+            let all = gather_in!(container, [plain(), plain(), plain()], |gather| gather);
+            let own = ["DEBUG gather{children=3}: dropped before its end", "close gather{children=3}"];
+            assert_eq!(seen_of_its_drop(lines, all), own);
+            let boxed = [LocalBoxChild::new(ended()), LocalBoxChild::new(plain()), LocalBoxChild::new(ended())];
+            let all = gather_in!(container, boxed, |gather| gather);
+            assert_eq!(seen_of_its_drop(lines, all), own);
+            // A generation is a gather as any other; the restart itself loses nothing more.
+            for (level, told) in [("DEBUG", false), ("WARN", true)] {
+                let make = || {
+                    let other = if told { LocalBoxChild::new(plain().shield()) } else { LocalBoxChild::new(plain()) };
+                    [LocalBoxChild::new(plain()), LocalBoxChild::new(plain()), other]
+                };
+                let all =
+                    hold_in!(container, (a b c), |hold| kit::any(restart(Limit::unlimited(), holding(make, hold))));
+                let generation = format!("{level} restart gather{{children=3}}: dropped before its end");
+                let whole = "DEBUG restart: dropped before its end";
+                let expected = [&*generation, "close gather{children=3}", whole, "close restart"];
+                assert_eq!(seen_of_its_drop(lines, all), expected);
+            }
+        }
+    });
+}
+
+#[test]
+fn an_async_block_around_a_group_is_dropped_with_its_clean_ups_and_warns() {
+    seen(|lines| {
+        for in_a_block in [true, false] {
+            let (world, fail) = (World::new(), Gate::<Output>::new());
+            let inner = gather([pending::<Output>().cleanup(|| async { info!("cleaning") })]);
+            let inner = match in_a_block {
+                true => LocalBoxChild::new(async { inner.await.map(drop) }),
+                false => LocalBoxChild::new(inner.map(|all| all.map(drop))),
+            };
+            let mut all = pin!(gather((inner, fail.clone().wait())).into_future());
+            assert!(world.poll(all.as_mut()).is_pending());
+            lines.0.lock().unwrap().clear();
+            fail.open(Err("failed"));
+            assert!(world.poll(all.as_mut()).is_ready());
+            match in_a_block {
+                true => lines.expect(&[
+                    "DEBUG gather{children=2}: child failed child=1",
+                    "DEBUG gather{children=2}: cancelling cause=child 1 failed",
+                    "WARN gather{children=2} gather{children=1}: dropped before its end",
+                    "close gather{children=1}",
+                    "DEBUG gather{children=2}: child dropped child=0",
+                    "DEBUG gather{children=2}: resolved cause=child 1 failed",
+                    "close gather{children=2}",
+                ]),
+                false => lines.expect(&[
+                    "DEBUG gather{children=2}: child failed child=1",
+                    "DEBUG gather{children=2}: cancelling cause=child 1 failed",
+                    "DEBUG gather{children=2} gather{children=1}: cancelling cause=cancelled",
+                    "DEBUG gather{children=2} gather{children=1}: child told child=0",
+                    "DEBUG gather{children=2} gather{children=1}: draining children=1",
+                    "DEBUG gather{children=2}: child told child=0",
+                    "DEBUG gather{children=2}: draining children=1",
+                    "INFO gather{children=2} gather{children=1}: cleaning",
+                    "DEBUG gather{children=2} gather{children=1}: child drained child=0",
+                    "DEBUG gather{children=2} gather{children=1}: resolved cause=cancelled",
+                    "close gather{children=1}",
+                    "DEBUG gather{children=2}: child drained child=0",
+                    "DEBUG gather{children=2}: resolved cause=child 1 failed",
+                    "close gather{children=2}",
+                ]),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_timeout_around_a_group_drops_its_clean_ups_and_warns() {
+    const SECOND: Duration = Duration::from_secs(1);
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    seen(|lines| {
+        let cleaned = || pending::<Output>().cleanup(|| async { info!("cleaning") });
+        let started = "TRACE gather{children=1}: child started child=0";
+        let close = "close gather{children=1}";
+        runtime.block_on(async {
+            assert!(timeout(SECOND, gather([cleaned()])).await.is_err());
+            lines.expect(&[started, "WARN gather{children=1}: dropped before its end", close]);
+            // With plain children alone nothing is lost.
+            assert!(timeout(SECOND, gather([pending::<Output>()])).await.is_err());
+            lines.expect(&[started, "DEBUG gather{children=1}: dropped before its end", close]);
+            // What is meant:
+            assert_eq!(gather([cleaned()]).cancel_when(sleep(SECOND)).await, Err(Cancelled));
+            lines.expect(&[
+                started,
+                "DEBUG gather{children=1}: cancelling cause=cancelled",
+                "DEBUG gather{children=1}: child told child=0",
+                "DEBUG gather{children=1}: draining children=1",
+                "INFO gather{children=1}: cleaning",
+                "DEBUG gather{children=1}: child drained child=0",
+                "DEBUG gather{children=1}: resolved cause=cancelled",
+                close,
+            ]);
+            // In a group it is a plain child.
+            let inner =
+                async { timeout(2 * SECOND, gather([cleaned()])).await.map_or(Err("late"), |all| all.map(drop)) };
+            let failing = async {
+                sleep(SECOND).await;
+                Err::<(), _>("failed")
+            };
+            assert_eq!(gather((inner, failing)).await, Err("failed"));
+        });
+        let seen = std::mem::take(&mut *lines.0.lock().unwrap());
+        let dropped: Vec<_> = seen.iter().filter(|line| !line.starts_with("TRACE")).collect();
+        assert_eq!(dropped[2], "WARN gather{children=2} gather{children=1}: dropped before its end", "{seen:#?}");
+        assert!(!seen.iter().any(|line| line.contains("cleaning")));
     });
 }
 
@@ -253,7 +443,7 @@ fn a_restart_that_is_cancelled() {
         let world = World::new();
         let signal = Gate::new();
         let group = restart(Limit::unlimited(), || [ready(Err::<(), _>("failed"))]);
-        let mut group = pin!(group.backoff(|_| pending::<()>()).cancel_on(signal.clone().wait()));
+        let mut group = pin!(group.backoff(|_| pending::<()>()).cancel_when(signal.clone().wait()).into_future());
         assert!(world.poll(group.as_mut()).is_pending());
         lines.0.lock().unwrap().clear();
         signal.open(());
@@ -271,7 +461,7 @@ fn spans_nest_under_the_callers_and_childrens_events_under_them() {
             info!("working");
             gate.clone().wait().await
         }]);
-        let mut all = pin!(gather((inner.nested(), pending::<Output>())));
+        let mut all = pin!(gather((inner, pending::<Output>())).into_future());
         // The span of the first poll counts, as for an `async fn` with a span of its own.
         info_span!("request").in_scope(|| assert!(world.poll(all.as_mut()).is_pending()));
         lines.expect(&[
@@ -307,7 +497,7 @@ fn a_subscriber_that_panics_leaves_nothing_alive() {
     tracing::subscriber::with_default(tracing_subscriber::registry().with(Panics), || {
         let world = World::new();
         let told = kit::Probe::new("a", &world.log, &Gate::<Output>::new()).on_cancel(|_| ());
-        let mut all = pin!(gather((told, ready(Err::<(), _>("failed")))));
+        let mut all = pin!(gather((told, ready(Err::<(), _>("failed")))).into_future());
         let polled = catch_unwind(AssertUnwindSafe(|| world.poll(all.as_mut())));
         assert_eq!(*polled.unwrap_err().downcast::<&str>().unwrap(), "subscriber");
         world.log.expect("drop a");
@@ -350,7 +540,7 @@ fn values_are_dropped_though_the_subscriber_panics_when_the_span_is_left() {
         let value = world.log.token("value");
         let subscriber = tracing_subscriber::registry().with(Panics { when, is_over: AtomicBool::new(false) });
         tracing::subscriber::with_default(subscriber, || {
-            let mut all = pin!(gather((ready(Ok::<_, &str>(value)),)));
+            let mut all = pin!(gather((ready(Ok::<_, &str>(value)),)).into_future());
             assert!(catch_unwind(AssertUnwindSafe(|| world.poll(all.as_mut()).is_ready())).is_err());
         });
         world.log.expect("drop value");

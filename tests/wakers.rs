@@ -89,7 +89,7 @@ fn a_parent_that_panics_once_in_a_wake_loses_that_wake_and_no_more() {
     for size in SIZES {
         let _at = At(format!("{size} children"));
         let children = Children::new(size);
-        let mut gather = Box::pin(gather(children.make()));
+        let mut gather = Box::pin(gather(children.make()).into_future());
         let parent = Arc::new(Panics { wake: AtomicUsize::new(1), wakes: AtomicUsize::new(0) });
         let waker = Waker::from(parent.clone());
         let mut cx = Context::from_waker(&waker);
@@ -125,12 +125,15 @@ fn a_child_polled_in_the_pass_in_which_it_was_woken_wakes_nobody() {
             let _at = At(format!("{size} children, {waking} wakes {woken}"));
             let world = World::new();
             let children = Children::new(size);
-            let mut gather = Box::pin(gather(children.make_acting(move |children, index| {
-                if index == waking {
-                    children.waker(woken).wake();
-                }
-                Poll::Pending
-            })));
+            let mut gather = Box::pin(
+                gather(children.make_acting(move |children, index| {
+                    if index == waking {
+                        children.waker(woken).wake();
+                    }
+                    Poll::Pending
+                }))
+                .into_future(),
+            );
             assert!(world.poll(gather.as_mut()).is_pending());
             children.polled();
             children.act.store(true, Ordering::Relaxed);
@@ -154,12 +157,15 @@ fn children_that_wake_the_next_one_are_polled_one_after_the_other() {
         let _at = At(format!("{size} children, which end: {ends}"));
         let world = World::new();
         let children = Children::new(size);
-        let mut gather = Box::pin(gather(children.make_acting(move |children, index| {
-            if index != 0 {
-                children.waker((index + 1) % children.count()).wake();
-            }
-            if ends { Poll::Ready(Ok(index)) } else { Poll::Pending }
-        })));
+        let mut gather = Box::pin(
+            gather(children.make_acting(move |children, index| {
+                if index != 0 {
+                    children.waker((index + 1) % children.count()).wake();
+                }
+                if ends { Poll::Ready(Ok(index)) } else { Poll::Pending }
+            }))
+            .into_future(),
+        );
         assert!(world.poll(gather.as_mut()).is_pending());
         children.polled();
         children.act.store(true, Ordering::Relaxed);
@@ -195,7 +201,7 @@ fn a_child_that_wakes_itself_and_ends_wakes_nobody() {
             })
         };
         let children: Vec<_> = (0..size + 1).map(child).collect();
-        let mut gather = Box::pin(gather(children));
+        let mut gather = Box::pin(gather(children).into_future());
         assert!(world.poll(gather.as_mut()).is_pending());
         assert_eq!(world.wakes.take(), 0);
     }
@@ -206,7 +212,7 @@ fn a_poll_for_another_reason_takes_the_new_waker_and_polls_no_child() {
     for size in SIZES {
         let _at = At(format!("{size} children"));
         let children = Children::new(size);
-        let mut gather = Box::pin(gather(children.make()));
+        let mut gather = Box::pin(gather(children.make()).into_future());
         let (old, old_waker) = Wakes::new();
         assert!(gather.as_mut().poll(&mut Context::from_waker(&old_waker)).is_pending());
         children.polled();
@@ -275,7 +281,7 @@ mod by_hand {
 #[test]
 fn a_parent_that_polls_for_another_reason_is_not_cloned_again() {
     let children = Children::new(3);
-    let mut gather = Box::pin(gather(children.make()));
+    let mut gather = Box::pin(gather(children.make()).into_future());
     let waker = by_hand::waker();
     let mut cx = Context::from_waker(&waker);
     assert!(gather.as_mut().poll(&mut cx).is_pending());
@@ -294,7 +300,7 @@ fn a_parent_that_polls_for_another_reason_is_not_cloned_again() {
 #[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn a_parent_whose_clone_panics_is_not_kept() {
     let children = Children::new(3);
-    let mut gather = Box::pin(gather(children.make()));
+    let mut gather = Box::pin(gather(children.make()).into_future());
     let waker = by_hand::waker();
     by_hand::on_clone(|| panic!("clone of the parent"));
     let mut cx = Context::from_waker(&waker);
@@ -309,7 +315,7 @@ fn a_parent_whose_clone_panics_is_not_kept() {
 #[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn a_parent_whose_drop_panics_is_dropped_once() {
     let children = Children::new(3);
-    let mut gather = Box::pin(gather(children.make()));
+    let mut gather = Box::pin(gather(children.make()).into_future());
     let waker = by_hand::waker();
     assert!(gather.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     drop(waker);
@@ -339,7 +345,7 @@ fn what_children_left_is_dropped_though_the_drop_of_the_parent_panics() {
     macro_rules! assert_dropped {
         ($gather:expr, $dropped_in_first_poll:literal, $dropped:literal) => {
             over.set(false);
-            let mut gather = Box::pin($gather.grace(grace));
+            let mut gather = Box::pin($gather.grace(grace).into_future());
             let waker = by_hand::waker();
             assert!(gather.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
             drop(waker);
@@ -386,7 +392,7 @@ fn a_parent_that_polls_at_once_when_it_is_woken_sees_the_child() {
     for size in SIZES {
         let children = Children::new(size);
         let parent = Arc::new(AtOnce {
-            gather: Mutex::new(Some(Box::pin(gather(children.make())))),
+            gather: Mutex::new(Some(Box::pin(gather(children.make()).into_future()))),
             polls: AtomicUsize::new(0),
         });
         parent.poll();
@@ -424,7 +430,7 @@ fn a_parent_that_drops_the_gather_when_it_is_woken_is_kept_by_nobody() {
     for (size, panics) in SIZES.into_iter().flat_map(|size| [(size, false), (size, true)]) {
         let _at = At(format!("{size} children, panics: {panics}"));
         let children = Children::new(size);
-        let mut gather = Box::pin(gather(children.make()));
+        let mut gather = Box::pin(gather(children.make()).into_future());
         let parent = Arc::new(Drops { gather: Mutex::new(None), panics, wakes: AtomicUsize::new(0) });
         assert!(gather.as_mut().poll(&mut Context::from_waker(&Waker::from(parent.clone()))).is_pending());
         *parent.gather.lock().unwrap() = Some(gather);

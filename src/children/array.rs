@@ -8,61 +8,76 @@
 #![allow(unsafe_code, reason = "pin projection to the elements of an array, which std does not offer")]
 
 use core::array;
+use core::marker::PhantomData;
 use core::ops::ControlFlow;
 use core::pin::Pin;
 use core::task::Waker;
 
-use super::inline::{LiveSlot, Slot};
-use super::{Children, IntoChildren, Span, Visitor, sealed};
-use crate::child::Child;
-use crate::policy::{Judge, Policy};
+use super::slot::{Slot, SlotOf, SlotUnder};
+use super::{Children, Container, Indexed, IntoChildren, Span, Visitor, sealed};
+use crate::child::{Child, IntoChild};
+use crate::judge::{Judge, Policy};
 
-pub struct Slots<C: Child, const N: usize>([Slot<C>; N]);
+pub struct Slots<P, S, const N: usize> {
+    slots: [S; N],
+    policy: PhantomData<fn() -> P>,
+}
 
-impl<C: Child, const N: usize> Slots<C, N> {
-    fn slot(self: Pin<&mut Self>, index: usize) -> Pin<&mut Slot<C>> {
+impl<P, S, const N: usize> Slots<P, S, N> {
+    #[inline]
+    fn slot(self: Pin<&mut Self>, index: usize) -> Pin<&mut S> {
         // SAFETY: STRUCTURAL.
-        unsafe { self.map_unchecked_mut(|slots| &mut slots.0[index]) }
+        unsafe { self.map_unchecked_mut(|this| &mut this.slots[index]) }
     }
 }
 
-impl<C: Child, const N: usize> sealed::Sealed for [C; N] {}
+impl<C: IntoChild, const N: usize> sealed::Sealed for [C; N] {}
 
-impl<C: Child, const N: usize> IntoChildren for [C; N] {
-    type Children<P> = Slots<C, N>;
-    type Index = u32;
+impl<C: IntoChild, const N: usize> Container for [C; N] {
+    fn count(&self) -> usize {
+        N
+    }
+}
+
+impl<P, C, const N: usize> IntoChildren<P> for [C; N]
+where
+    P: Policy + Judge<<C::Child as Child>::Output>,
+    C: IntoChild,
+{
+    type Children = Slots<P, SlotOf<C, P>, N>;
 
     #[inline]
-    fn into_children<P>(self) -> Slots<C, N> {
+    fn into_children(self) -> Self::Children {
         const { assert!(N <= u32::MAX as usize, "an array of that many children holds no index of them") };
-        Slots(self.map(Slot::Live))
+        Slots { slots: self.map(|child| Slot::Live(child.into_child())), policy: PhantomData }
     }
 
-    fn vacant<P>() -> Slots<C, N> {
-        Slots(array::from_fn(|_| Slot::Empty))
+    fn vacant() -> Self::Children {
+        Slots { slots: array::from_fn(|_| Slot::Empty), policy: PhantomData }
     }
+}
 
-    fn count<P>(_: &Slots<C, N>) -> usize {
+impl<P, S, const N: usize> Indexed for Slots<P, S, N> {
+    type Index = u32;
+}
+
+impl<P, S, const N: usize> Children for Slots<P, S, N>
+where
+    P: Policy,
+    S: SlotUnder<P>,
+{
+    type Policy = P;
+    type Kept = [S::Kept; N];
+    type Stop = S::Stop;
+    const KNOWS_WOKEN: bool = false;
+
+    fn count(&self) -> usize {
         N
     }
 
-    fn is_live_at<P>(children: &Slots<C, N>, index: usize) -> bool {
-        matches!(children.0.get(index), Some(Slot::Live(_)))
+    fn is_live_at(&self, index: usize) -> bool {
+        self.slots.get(index).is_some_and(S::has_child)
     }
-
-    fn change_policy<Old, New>(children: Slots<C, N>) -> Slots<C, N> {
-        children
-    }
-}
-
-impl<P, C, const N: usize> Children<P> for Slots<C, N>
-where
-    P: Policy + Judge<C::Output>,
-    C: Child,
-{
-    type Kept = [P::Kept; N];
-    type Stop = P::Stop;
-    const KNOWS_WOKEN: bool = false;
 
     #[inline]
     fn is_live(mut self: Pin<&mut Self>) -> bool {
@@ -76,10 +91,10 @@ where
     fn rearm(self: Pin<&mut Self>, _: &Waker) {}
 
     #[inline]
-    fn visit<V: Visitor<P>>(mut self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()> {
+    fn visit<V: Visitor>(mut self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()> {
         for range in span.ranges() {
             for index in range.start..range.end.min(N) {
-                if let Some(place) = LiveSlot::new(self.as_mut().slot(index)) {
+                if let Some(place) = self.as_mut().slot(index).live() {
                     visitor.visit(index, place)?;
                 }
             }
@@ -87,25 +102,29 @@ where
         ControlFlow::Continue(())
     }
 
-    fn discard_kept(mut self: Pin<&mut Self>, stopped: Option<usize>) {
-        for index in (0..N).filter(|index| stopped != Some(*index)) {
+    fn discard_kept(mut self: Pin<&mut Self>) {
+        for index in 0..N {
             self.as_mut().slot(index).discard_kept();
         }
     }
 
     #[inline]
-    fn take_kept(mut self: Pin<&mut Self>) -> [P::Kept; N] {
-        array::from_fn(|index| self.as_mut().slot(index).take_kept::<P>())
+    fn take_kept(mut self: Pin<&mut Self>) -> [S::Kept; N] {
+        array::from_fn(|index| self.as_mut().slot(index).take_kept())
     }
 
-    fn take_stop(self: Pin<&mut Self>, index: usize) -> P::Stop {
-        self.slot(index).take_stop::<P>()
+    fn take_stop(self: Pin<&mut Self>, index: usize) -> S::Stop {
+        self.slot(index).take_stop()
+    }
+
+    fn stop_at(self: Pin<&mut Self>, index: usize) -> Option<&S::Stop> {
+        self.slot(index).stop()
     }
 
     #[inline]
     fn clear(mut self: Pin<&mut Self>) {
         for index in 0..N {
-            self.as_mut().slot(index).set(Slot::Empty);
+            self.as_mut().slot(index).clear();
         }
     }
 }

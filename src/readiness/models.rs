@@ -32,7 +32,7 @@ use loom::thread;
 
 use super::WakerBlock;
 use super::parent::{Hints, Parent};
-use crate::sync::WIDTH;
+use super::sync::WIDTH;
 
 /// As a child would: a waker of its own.
 fn waker_of(block: &mut WakerBlock, child: usize) -> Waker {

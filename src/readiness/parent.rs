@@ -19,7 +19,7 @@
 
 use core::task::Waker;
 
-use crate::sync::{AtomicBool, AtomicUsize, HINTS, Ordering, UnsafeCell};
+use super::sync::{AtomicBool, AtomicUsize, HINTS, Ordering, UnsafeCell};
 
 /// Forbids to wake the parent. Set by the first child that is woken since it was armed, and while it is polled.
 const WOKEN: usize = 1;

@@ -9,8 +9,8 @@ use std::vec::Vec;
 use std::{env, panic, println, vec};
 
 use super::parent::Hints;
+use super::sync::{HINTS, Ordering, WIDTH};
 use super::{GROUP, MAX_REFERENCES, WakerBlock, layout};
-use crate::sync::{HINTS, Ordering, WIDTH};
 
 fn waker_of(block: &mut WakerBlock, child: usize) -> Waker {
     block.open(child / WIDTH).with_waker(child % WIDTH, Waker::clone)

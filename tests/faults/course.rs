@@ -192,7 +192,7 @@ impl Course {
                     Group::Gather { policy, report } => {
                         let course = self;
                         let $gather = gather($children(course));
-                        with_policy!(policy, report, $set.cancel_on(signal()).grace(grace_once()))
+                        with_policy!(policy, report, $set.cancel_when(signal()).grace(grace_once()))
                     }
                     Group::Restart => {
                         let course = *self;
@@ -209,7 +209,7 @@ impl Course {
                             .observe(move |_| observe())
                             .backoff(move |_| make_backoff())
                             .grace(closure(Place::GraceFactory, Who::Grace, grace))
-                            .cancel_on(signal());
+                            .cancel_when(signal());
                         handle("Restart", group)
                     }
                 }
@@ -236,11 +236,11 @@ impl Course {
 
 struct Boxed<F>(&'static str, Pin<Box<F>>);
 
-fn handle<F>(name: &'static str, future: F) -> Box<dyn Handle>
+fn handle<F>(name: &'static str, group: F) -> Box<dyn Handle>
 where
-    F: FusedFuture<Output: Debug + 'static> + Debug + 'static,
+    F: IntoFuture<Output: Debug + 'static, IntoFuture: FusedFuture + Debug + 'static>,
 {
-    Box::new(Boxed(name, Box::pin(future)))
+    Box::new(Boxed(name, Box::pin(group.into_future())))
 }
 
 impl<F: FusedFuture<Output: Debug + 'static> + Debug> Handle for Boxed<F> {

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use gather::{CancelExt, Child, Cleanup, Gather, Map, Nested, OnCancel, Shield, WithHook, gather};
+use gather::{CancelExt, Child, Cleanup, Group, IntoChild, Map, OnCancel, Shield, WithHook, gather};
 use pin_project::{pin_project, pinned_drop};
 
 use crate::waiter::Waiter;
@@ -168,7 +168,7 @@ enum OfKind {
     Hooked(#[pin] WithHook<Subject<Output>, Hook>),
     Cleaned(#[pin] Cleanup<Subject<Output>, MakeCleanup, Subject<()>>),
     Shielded(#[pin] Shield<Subject<Output>>),
-    Nested(#[pin] Map<Nested<Gather<Inner>>, Join, Output>),
+    Nested(#[pin] Map<<Group<Inner> as IntoChild>::Child, Join, Output>),
 }
 
 /// As long as it lives it is the turn of this child.
@@ -224,7 +224,7 @@ impl OfKind {
                         last
                     })
                 };
-                OfKind::Nested(gather(inner).nested().map(Box::new(join)))
+                OfKind::Nested(gather(inner).map(Box::new(join)))
             }
         }
     }

@@ -291,8 +291,9 @@ impl<V: Flatten, E> Flatten for Result<V, E> {
 /// Boxes a gather over any container.
 pub fn any<'a, F>(gather: F) -> Any<'a, <F::Output as Flatten>::Flat>
 where
-    F: Future<Output: Flatten> + 'a,
+    F: IntoFuture<Output: Flatten, IntoFuture: 'a>,
 {
+    let gather = gather.into_future();
     Box::pin(async move { gather.await.flatten() })
 }
 
@@ -363,8 +364,8 @@ pub fn holding<A, I>(mut make: impl FnMut() -> A, hold: impl Fn(A) -> I) -> impl
 }
 
 /// A box of one type for the futures of all containers.
-pub fn boxed<'a, F: Future + 'a>(future: F) -> Any<'a, F::Output> {
-    Box::pin(future)
+pub fn boxed<'a, F: IntoFuture<IntoFuture: 'a>>(future: F) -> Any<'a, F::Output> {
+    Box::pin(future.into_future())
 }
 
 /// Goes on by 9 seconds for each failure, but at every third one back by 7.

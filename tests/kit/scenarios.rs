@@ -316,7 +316,7 @@ async fn cancelled_from_outside(on: On, container: Container) {
         })
     };
     let (second, third) = (cleaning(), cleaning());
-    let result = children_in!(container, gather(children![plain, second, third]).cancel_on(soon(on)).await.flatten());
+    let result = children_in!(container, gather(children![plain, second, third]).cancel_when(soon(on)).await.flatten());
     assert_eq!(result, Err(Cancelled));
     assert_eq!(cleaned.load(Ordering::SeqCst), 2);
     assert_eq!(alive.count(), 0);
@@ -347,7 +347,7 @@ async fn grace_over(on: On, container: Container) {
         });
         group.report().await.outcomes.flatten()
     });
-    assert_eq!(outcomes, [Outcome::Dropped, Outcome::Dropped, Outcome::Failed("failed")]);
+    assert_eq!(outcomes, [Outcome::Abandoned, Outcome::Abandoned, Outcome::Failed("failed")]);
     assert_eq!(alive.count(), 0);
 }
 
@@ -367,9 +367,9 @@ async fn nested(on: On, container: Container) {
         Err("failed")
     };
     let result = children_in!(container, {
-        let group = gather(children![first, second]).nested().map(|_| Ended::Ok(0));
-        let innermost = gather(children![third]).nested();
-        let twofold = gather(children![innermost]).nested().map(|_| Ended::Ok(0));
+        let group = gather(children![first, second]).map(|_| Ended::Ok(0));
+        let innermost = gather(children![third]);
+        let twofold = gather(children![innermost]).map(|_| Ended::Ok(0));
         gather(children![group, twofold, failing]).await.flatten()
     });
     assert_eq!(result, Err("failed"));
@@ -443,7 +443,7 @@ async fn many(on: On, container: Container) {
     };
     macro_rules! cancel {
         ($children:expr) => {
-            gather($children).cancel_on(soon(on)).grace(|| on.sleep(MOMENT)).await.flatten()
+            gather($children).cancel_when(soon(on)).grace(|| on.sleep(MOMENT)).await.flatten()
         };
     }
     let result = match container {
@@ -481,10 +481,10 @@ where
         assert_eq!(gather(complete()).await.flatten(), Ok(vec![1, 2, 3]));
         assert_eq!(gather(fail()).await.flatten(), Err("failed"));
         let signal = kit::borrowing(alive.clone(), 1, ());
-        assert_eq!(gather(fail()).cancel_on(signal).await.flatten(), Err(Cancelled));
+        assert_eq!(gather(fail()).cancel_when(signal).await.flatten(), Err(Cancelled));
         let dropped = async { gather(fail()).await.map(|_| 0) };
         assert_eq!(gather((dropped, kit::borrowing(alive.clone(), 1, Ok(0)))).race().await, Ok(0));
-        let nested = gather(fail()).nested().map(|_| Ended::Ok(0));
+        let nested = gather(fail()).map(|_| Ended::Ok(0));
         let sibling = kit::borrowing(alive.clone(), 1, Ended::Err("sibling"));
         assert_eq!(gather((nested, sibling)).await, Err("sibling"));
         let restarted = restart(Limit::restarts(2), fail).await.flatten();
@@ -536,7 +536,7 @@ async fn backoff_cancelled(on: On, container: Container) {
             let (first, second, third) = make();
             children![first, second, third]
         });
-        group.backoff(|_| pending::<()>()).cancel_on(soon(on)).await.map(|_| ())
+        group.backoff(|_| pending::<()>()).cancel_when(soon(on)).await.map(|_| ())
     });
     assert_eq!(result, Err(Cancelled));
     assert_eq!(made.load(Ordering::SeqCst), 1);

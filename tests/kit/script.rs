@@ -323,6 +323,9 @@ impl Model {
             if !self.grace_over {
                 return Ok(Polled::Pending);
             }
+            for child in self.children.iter_mut().filter(|child| child.is_live) {
+                child.outcome = Some(Outcome::Abandoned);
+            }
             self.drop_all();
         }
         let outcomes = self.children.iter().map(|child| child.outcome.unwrap_or(Outcome::Dropped)).collect();
@@ -561,7 +564,7 @@ pub fn check(case: &Case) {
     };
     macro_rules! report {
         ($gather:ident) => {{
-            let set = $gather.report().cancel_on(signal.clone().wait()).grace(make_grace);
+            let set = $gather.report().cancel_when(signal.clone().wait()).grace(make_grace);
             macro_rules! boxed {
                 ($future:expr) => {{
                     let future = $future;

@@ -23,10 +23,10 @@ async fn deadline_and_grace(done: Rc<Cell<bool>>) {
     };
     let polite = polite.on_cancel(|_| drop(stop));
     let deaf = pending::<Ended>().on_cancel(|_| ());
-    let group = gather((polite, deaf)).cancel_on(Timer::after(DEADLINE)).grace(|| Timer::after(GRACE));
+    let group = gather((polite, deaf)).cancel_when(Timer::after(DEADLINE)).grace(|| Timer::after(GRACE));
     let report = group.report().await;
     assert_eq!(report.cause, Cause::Cancelled);
-    assert_eq!(report.outcomes, (Outcome::Drained(Some(Ok("cleaned up"))), Outcome::Dropped));
+    assert_eq!(report.outcomes, (Outcome::Drained(Some(Ok("cleaned up"))), Outcome::Abandoned));
     done.set(true);
 }
 

@@ -41,7 +41,7 @@ fn async_std_tasks_are_cancelled_and_waited_for() {
                 yield_now().await;
                 Err::<(), _>("failed")
             };
-            (gather(tasks).nested(), failing)
+            (gather(tasks), failing)
         });
         assert_eq!(group.await.unwrap_err().into_source(), "failed");
         assert_eq!(alive.count(), 0, "the tasks are really gone");
@@ -60,8 +60,8 @@ fn deadline_and_grace_of_async_std() {
     };
     let polite = polite.on_cancel(|_| drop(stop));
     let deaf = pending::<Ended>().on_cancel(|_| ());
-    let group = gather((polite, deaf)).cancel_on(task::sleep(DEADLINE)).grace(|| task::sleep(GRACE));
-    let report = task::block_on(group.report());
+    let group = gather((polite, deaf)).cancel_when(task::sleep(DEADLINE)).grace(|| task::sleep(GRACE));
+    let report = task::block_on(group.report().into_future());
     assert_eq!(report.cause, Cause::Cancelled);
-    assert_eq!(report.outcomes, (Outcome::Drained(Some(Ok("cleaned up"))), Outcome::Dropped));
+    assert_eq!(report.outcomes, (Outcome::Drained(Some(Ok("cleaned up"))), Outcome::Abandoned));
 }

@@ -1,28 +1,17 @@
 //! How a child is cancelled: the adapters of a future that make it a draining child.
 
+#[cfg(feature = "alloc")]
+mod boxed;
+
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use pin_project::pin_project;
 
+#[cfg(feature = "alloc")]
+pub use self::boxed::{BoxChild, LocalBoxChild};
 use crate::child::{Child, OnCancel};
-
-/// The gather was cancelled from outside: the signal of `cancel_on` came before its end.
-///
-/// # Examples
-///
-/// ```
-/// use gather::{Cancelled, gather};
-/// use std::future::{pending, ready};
-///
-/// let endless = gather([pending::<Result<(), &str>>()]).cancel_on(ready(()));
-/// let cancelled: Cancelled = pollster::block_on(endless).unwrap_err();
-/// assert_eq!(cancelled.to_string(), "cancelled");
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("cancelled")]
-pub struct Cancelled;
 
 /// Extension of every [`Future`]: how it is cancelled as a child of a gather.
 ///
@@ -255,6 +244,10 @@ impl<F: Future, M, C: Future> Child for Cleanup<F, M, C> {
             _ => panic!("`Cleanup::poll_drain` called before `cancel`, or after its clean-up panicked"),
         }
     }
+
+    fn drains(self: Pin<&mut Self>) -> bool {
+        !matches!(self.project().stage.project(), StageProj::Work { started: false, .. })
+    }
 }
 
 /// Child of [`CancelExt::shield`].
@@ -288,6 +281,10 @@ impl<F: Future> Child for Shield<F> {
     fn cancel(self: Pin<&mut Self>) -> OnCancel {
         if *self.project().started { OnCancel::Drain } else { OnCancel::Drop }
     }
+
+    fn drains(self: Pin<&mut Self>) -> bool {
+        *self.project().started
+    }
 }
 
 /// Child of the adapters' `map`: the child before it, with its output passed through a closure, also one that comes
@@ -307,27 +304,27 @@ impl<F: Future> Child for Shield<F> {
 /// ```
 #[pin_project]
 #[must_use = "a child does nothing unless it is gathered"]
-pub struct Map<C: Child, F, T> {
+pub struct Map<C: Child, F, T, O = <C as Child>::Output> {
     #[pin]
     child: C,
     map: Option<F>,
-    call: fn(F, C::Output) -> T,
+    call: fn(F, O) -> T,
 }
 
-impl<C: Child, F, T> Map<C, F, T> {
+impl<C: Child<Output = O>, F, T, O> Map<C, F, T, O> {
     pub(crate) fn new(child: C, map: F) -> Self
     where
-        F: FnOnce(C::Output) -> T,
+        F: FnOnce(O) -> T,
     {
         Map { child, map: Some(map), call: |map, output| map(output) }
     }
 
-    fn apply(map: &mut Option<F>, call: fn(F, C::Output) -> T, output: C::Output) -> T {
+    fn apply(map: &mut Option<F>, call: fn(F, O) -> T, output: O) -> T {
         call(map.take().expect("`Map` polled after its end"), output)
     }
 }
 
-impl<C: Child, F, T> Child for Map<C, F, T> {
+impl<C: Child<Output = O>, F, T, O> Child for Map<C, F, T, O> {
     type Output = T;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
@@ -342,6 +339,10 @@ impl<C: Child, F, T> Child for Map<C, F, T> {
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = self.project();
         this.child.poll_drain(cx).map(|output| output.map(|output| Self::apply(this.map, *this.call, output)))
+    }
+
+    fn drains(self: Pin<&mut Self>) -> bool {
+        self.project().child.drains()
     }
 }
 
@@ -383,9 +384,10 @@ macro_rules! impl_map {
         }
     )*};
 }
-pub(crate) use impl_map;
+#[cfg(feature = "alloc")]
+use impl_map;
 
-impl_map! { WithHook<F, H> Cleanup<F, M, C> Shield<F> Map<C: Child, F, T> }
+impl_map! { WithHook<F, H> Cleanup<F, M, C> Shield<F> Map<C: Child, F, T, O> }
 
 impl<F, H> fmt::Debug for WithHook<F, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -410,7 +412,7 @@ impl<F> fmt::Debug for Shield<F> {
     }
 }
 
-impl<C: Child, F, T> fmt::Debug for Map<C, F, T> {
+impl<C: Child, F, T, O> fmt::Debug for Map<C, F, T, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Map").finish_non_exhaustive()
     }

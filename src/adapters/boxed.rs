@@ -5,8 +5,8 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use crate::cancel::impl_map;
-use crate::child::{Child, OnCancel};
+use super::impl_map;
+use crate::child::{Child, IntoChild, OnCancel};
 
 macro_rules! boxed {
     ($(#[$doc:meta])* $Name:ident, $($Send:ident)?) => {
@@ -15,9 +15,12 @@ macro_rules! boxed {
         pub struct $Name<'a, O>(Pin<Box<dyn Child<Output = O> + $($Send +)? 'a>>);
 
         impl<'a, O> $Name<'a, O> {
-            /// Boxes a child: a future, or an adapter of one.
-            pub fn new(child: impl Child<Output = O> + $($Send +)? 'a) -> Self {
-                Self(Box::pin(child))
+            /// Boxes a child: a future, an adapter of one, or a group.
+            pub fn new<C>(child: C) -> Self
+            where
+                C: IntoChild<Child: Child<Output = O> + $($Send +)? 'a>,
+            {
+                Self(Box::pin(child.into_child()))
             }
         }
 
@@ -35,6 +38,10 @@ macro_rules! boxed {
             fn poll_drain(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<O>> {
                 self.0.as_mut().poll_drain(cx)
             }
+
+            fn drains(mut self: Pin<&mut Self>) -> bool {
+                self.0.as_mut().drains()
+            }
         }
 
         impl<O> fmt::Debug for $Name<'_, O> {
@@ -48,8 +55,7 @@ macro_rules! boxed {
 }
 
 boxed! {
-    /// Any [`Child`] in a box, so that one `Vec` can hold plain and draining ones. A gather or a restart goes in as
-    /// [`nested`](crate::Gather::nested), or it is a plain future there, and dropped without its clean-ups.
+    /// Any child in a box, so that one `Vec` can hold plain ones, draining ones and groups.
     ///
     /// # Examples
     ///

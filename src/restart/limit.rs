@@ -67,7 +67,7 @@ impl Limit {
     /// `clock` is asked once a failure. It returns the time since any fixed moment, and is meant to be monotonic: while
     /// it stands still nothing leaves the window; restarts that lie in its future, after it ran backwards, count as
     /// within it. A restart counts as long as `now <= then + window`. With a
-    /// [`backoff`](crate::Restart::backoff) the window has to be longer than the sum of `limit` delays, or the limit is
+    /// [`backoff`](crate::Supervisor::backoff) the window has to be longer than the sum of `limit` delays, or the limit is
     /// never reached.
     ///
     /// *Complexity.* O(`limit`) time a failure; it keeps at most `limit` times. [`Limit::within_const`] does the
@@ -146,6 +146,9 @@ impl Limit {
 
 /// Whether one more restart is allowed.
 pub trait Allow {
+    /// The restarts that counted when that was asked last, of those made so far.
+    fn known(&self, restarts: u32) -> u32;
+
     /// The restarts that count now, of those made so far. Asked once a failure.
     fn recent(&mut self, restarts: u32) -> u32;
 
@@ -157,6 +160,10 @@ pub trait Allow {
 pub struct Unlimited(());
 
 impl Allow for Unlimited {
+    fn known(&self, restarts: u32) -> u32 {
+        restarts
+    }
+
     fn recent(&mut self, restarts: u32) -> u32 {
         restarts
     }
@@ -172,6 +179,10 @@ pub struct Restarts {
 }
 
 impl Allow for Restarts {
+    fn known(&self, restarts: u32) -> u32 {
+        restarts
+    }
+
     fn recent(&mut self, restarts: u32) -> u32 {
         restarts
     }
@@ -200,6 +211,10 @@ impl<C, T> Within<C, T> {
 }
 
 impl<C: FnMut() -> Duration, T: Times> Allow for Within<C, T> {
+    fn known(&self, _: u32) -> u32 {
+        self.times.count()
+    }
+
     fn recent(&mut self, _: u32) -> u32 {
         let now = (self.clock)();
         self.now = now;

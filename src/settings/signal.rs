@@ -1,4 +1,4 @@
-//! The signal of `cancel_on`.
+//! The signal of `cancel_when`.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::Fuse;
 use pin_project::pin_project;
 
-use crate::cancel::Cancelled;
+use crate::outcome::Cancelled;
 
 /// What may cancel a gather from outside, and how the result says that it did.
 pub trait Signal {
@@ -44,7 +44,7 @@ impl Signal for NoSignal {
     }
 }
 
-/// The future of `cancel_on`.
+/// The future of `cancel_when`.
 #[pin_project]
 #[derive(Debug)]
 pub struct OnSignal<F>(#[pin] Fuse<F>);

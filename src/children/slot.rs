@@ -1,0 +1,150 @@
+//! The slot of a child that is held within the gather itself: in a tuple or an array.
+
+use core::marker::PhantomData;
+use core::pin::Pin;
+
+use pin_project::pin_project;
+
+use super::Place;
+use crate::child::{Child, IntoChild};
+use crate::judge::{End, Judge, Policy};
+
+/// A child, and after its end what is left of it. Dropping a slot drops just that.
+///
+/// What is kept, and what is made of the output that stops the gather, are parameters of their own, and not looked up in
+/// the policy: where the compiler has erased lifetimes, in a task, it would have to prove anew that the errors of all
+/// children are of one type, and could not (rust-lang/rust#102211).
+#[pin_project(project = SlotProj, project_replace = SlotOwned)]
+pub enum Slot<C, K, X> {
+    /// It has not ended: it must be told or dropped before the gather is ready.
+    Live(#[pin] C),
+    Kept(K),
+    /// It ended, and with it the gather.
+    Stopped(X),
+    /// Nothing was kept of it, or that was taken.
+    Empty,
+}
+
+type OutputOf<C> = <<C as IntoChild>::Child as Child>::Output;
+
+/// The slot of what becomes a child, under a policy.
+pub(super) type SlotOf<C, P> =
+    Slot<<C as IntoChild>::Child, <P as Judge<OutputOf<C>>>::Kept, <P as Judge<OutputOf<C>>>::Stop>;
+
+/// A slot under a policy that fits it.
+pub trait SlotUnder<P> {
+    type Kept;
+    type Stop;
+
+    /// For `Debug`.
+    fn has_child(&self) -> bool;
+    fn is_live(self: Pin<&mut Self>) -> bool;
+    /// Its child, if that is live.
+    fn live(self: Pin<&mut Self>) -> Option<impl Place>;
+    fn discard_kept(self: Pin<&mut Self>);
+    fn take_kept(self: Pin<&mut Self>) -> Self::Kept;
+    fn take_stop(self: Pin<&mut Self>) -> Self::Stop;
+    fn stop(self: Pin<&mut Self>) -> Option<&Self::Stop>;
+    fn clear(self: Pin<&mut Self>);
+}
+
+impl<P, C, K, X> SlotUnder<P> for Slot<C, K, X>
+where
+    C: Child,
+    P: Policy + Judge<C::Output, Kept = K, Stop = X>,
+{
+    type Kept = K;
+    type Stop = X;
+
+    fn has_child(&self) -> bool {
+        matches!(self, Slot::Live(_))
+    }
+
+    #[inline(always)]
+    fn is_live(self: Pin<&mut Self>) -> bool {
+        matches!(self.project(), SlotProj::Live(_))
+    }
+
+    #[inline(always)]
+    fn discard_kept(mut self: Pin<&mut Self>) {
+        if let SlotProj::Kept(_) = self.as_mut().project() {
+            self.set(Slot::Empty);
+        }
+    }
+
+    #[inline(always)]
+    fn take_stop(self: Pin<&mut Self>) -> X {
+        match self.project_replace(Slot::Empty) {
+            SlotOwned::Stopped(stop) => stop,
+            _ => unreachable!("the child that stopped the gather left its output"),
+        }
+    }
+
+    #[inline(always)]
+    fn clear(mut self: Pin<&mut Self>) {
+        self.set(Slot::Empty);
+    }
+
+    #[inline(always)]
+    fn live(mut self: Pin<&mut Self>) -> Option<impl Place> {
+        matches!(self.as_mut().project(), SlotProj::Live(_))
+            .then_some(LiveSlot { slot: self, policy: PhantomData::<P> })
+    }
+
+    #[inline(always)]
+    fn take_kept(self: Pin<&mut Self>) -> K {
+        match self.project_replace(Slot::Empty) {
+            SlotOwned::Kept(kept) => kept,
+            SlotOwned::Empty => P::keep(End::Dropped),
+            _ => unreachable!("something was kept of every child"),
+        }
+    }
+
+    fn stop(self: Pin<&mut Self>) -> Option<&X> {
+        match self.project() {
+            SlotProj::Stopped(stop) => Some(stop),
+            SlotProj::Kept(kept) => P::stop_in(kept),
+            _ => unreachable!("the child that stopped the gather left its output"),
+        }
+    }
+}
+
+/// A slot whose child is live.
+struct LiveSlot<'a, C, K, X, P> {
+    slot: Pin<&'a mut Slot<C, K, X>>,
+    policy: PhantomData<P>,
+}
+
+impl<C, K, X, P> Place for LiveSlot<'_, C, K, X, P>
+where
+    C: Child,
+    P: Policy + Judge<C::Output, Kept = K, Stop = X>,
+{
+    type Child = C;
+    type Policy = P;
+
+    #[inline(always)]
+    fn child(&mut self) -> Pin<&mut C> {
+        match self.slot.as_mut().project() {
+            SlotProj::Live(child) => child,
+            _ => unreachable!("checked when the place was made"),
+        }
+    }
+
+    // `Pin::set` drops the child in place, and stores the new value even if that panics.
+
+    #[inline(always)]
+    fn keep(mut self, end: End<C::Output>) {
+        self.slot.set(Slot::Kept(P::keep(end)));
+    }
+
+    #[inline(always)]
+    fn stop(mut self, output: C::Output) {
+        self.slot.set(Slot::Stopped(P::stop(output)));
+    }
+
+    #[inline(always)]
+    fn discard(mut self) {
+        self.slot.set(Slot::Empty);
+    }
+}

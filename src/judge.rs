@@ -1,0 +1,76 @@
+//! What a policy says of the children's outputs.
+
+use crate::outcome::Cause;
+use crate::settings::signal::Signal;
+
+/// What one child's output means to the gather: *keep* it, or *stop*.
+///
+/// A pure function. It is split into a look and two conversions, so that an output is moved once, to where it stays.
+/// `Kept` is made of the output and holds nothing else, so that it is `Send` and `Sync` where the output is.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot gather a child whose output is `{O}`",
+    label = "under `{Self}` each child must return a `Result`, all with one type of error",
+    note = "`gather(..)` ends at the first `Err`; for children of any output write `gather(..).settle()` (wait for all) or \
+            `gather(..).race()` (the first to end), without `report`"
+)]
+pub trait Judge<O> {
+    /// What is kept of a child.
+    type Kept;
+    /// What is made of the output that stopped the gather.
+    type Stop;
+
+    /// Whether this output ends the gather.
+    fn stops(output: &O) -> bool;
+    fn keep(end: End<O>) -> Self::Kept;
+    fn stop(output: O) -> Self::Stop;
+
+    /// Where everything is kept: the same of an output that was kept, to look at.
+    fn stop_in(_: &Self::Kept) -> Option<&Self::Stop> {
+        None
+    }
+}
+
+/// What the whole gather resolves to.
+pub trait Policy: Sized {
+    /// Whether something is kept of every child, however it ended. If not, only outputs from before the cause are kept,
+    /// and what is made of the one that stopped the gather.
+    const KEEPS_ALL: bool;
+
+    /// From the kept ones, and the one that stopped it.
+    type Output<K, X, S: Signal>;
+
+    /// The cause that the child of this index became by stopping the gather.
+    fn cause(index: usize) -> Cause;
+
+    /// `None`: it was cancelled, and there is nothing that could say so.
+    fn resolve<K, X, S: Signal>(cause: Cause, left: Left<K, X>) -> Option<Self::Output<K, X, S>>;
+}
+
+/// How a child ended, before a policy has looked at what it ended with.
+pub enum End<O> {
+    /// By itself, before any cancellation.
+    Done(O),
+    /// Was told, and ran to its end.
+    Drained(Option<O>),
+    /// Was dropped when it was cancelled.
+    Dropped,
+    /// Was told, and dropped when the grace was over.
+    Abandoned,
+}
+
+/// What is left of the children when the gather has ended.
+pub enum Left<K, X> {
+    /// Something of each.
+    Kept(K),
+    /// That of the child that stopped it.
+    Stop(X),
+    /// It was cancelled.
+    Nothing,
+}
+
+/// A policy in place of which another can be chosen: the first one, fail-fast.
+#[diagnostic::on_unimplemented(message = "the policy was chosen before", label = "`{Self}` is not replaced")]
+pub trait Choose {
+    /// With `Q` chosen.
+    type With<Q>;
+}
