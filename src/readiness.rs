@@ -48,22 +48,26 @@
 #[cfg(all(test, gather_loom))]
 mod models;
 mod parent;
+mod pass;
 mod sync;
 #[cfg(all(test, not(gather_loom)))]
 mod tests;
+mod waker;
 
 use alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;
 use core::cell::Cell;
-use core::mem::ManuallyDrop;
 #[cfg(test)]
 use core::ops::ControlFlow;
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::task::{RawWaker, RawWakerVTable, Waker};
+use core::task::Waker;
 
 use self::parent::{Hints, Parent};
-use self::sync::{AtomicUsize, HINTS, Ordering, WIDTH, alloc, dealloc};
+pub(crate) use self::pass::OpenGroup;
+use self::pass::{Taken, Woken};
+use self::sync::{AtomicUsize, HINTS, Ordering, WIDTH, alloc};
+use self::waker::release;
 
 /// More references than this are taken for a leak that is about to overflow.
 const MAX_REFERENCES: usize = isize::MAX as usize;
@@ -336,137 +340,6 @@ impl WakerBlock {
     }
 }
 
-/// A group whose children are visited. What is written down of them is held here, where the compiler can keep it in
-/// registers, and is written back at the end, also if that is a panic.
-pub(crate) struct OpenGroup<'a> {
-    group: NonNull<Group>,
-    /// The index of its first child.
-    first: usize,
-    live: usize,
-    kept: usize,
-    live_count: &'a mut usize,
-}
-
-impl OpenGroup<'_> {
-    #[inline]
-    fn group(&self) -> &Group {
-        // SAFETY: COUNTED, WITHIN: it was made of the block that it borrows from.
-        unsafe { self.group.as_ref() }
-    }
-
-    #[inline]
-    pub(crate) fn index(&self, position: usize) -> usize {
-        self.first + position
-    }
-
-    /// The positions from this index on of those who are live now.
-    #[inline]
-    pub(crate) fn live(&self, from: usize) -> Positions {
-        Positions(self.live & self.mask(from))
-    }
-
-    /// The positions of those who are live, or of which something is kept, now.
-    #[inline]
-    pub(crate) fn left(&self) -> Positions {
-        Positions(self.live | self.kept)
-    }
-
-    fn mask(&self, from: usize) -> usize {
-        match from.saturating_sub(self.first) {
-            skipped if skipped < WIDTH => usize::MAX << skipped,
-            _ => 0,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn is_live(&self, position: usize) -> bool {
-        self.live & bit(position) != 0
-    }
-
-    #[inline]
-    pub(crate) fn is_kept(&self, position: usize) -> bool {
-        self.kept & bit(position) != 0
-    }
-
-    #[inline]
-    pub(crate) fn set_kept(&mut self, position: usize, is_kept: bool) {
-        self.kept = if is_kept { self.kept | bit(position) } else { self.kept & !bit(position) };
-    }
-
-    /// The child has ended.
-    #[inline]
-    pub(crate) fn end(&mut self, position: usize) {
-        self.live &= !bit(position);
-    }
-
-    /// The woken ones within a range of indices, to be taken one by one: in index order, also those that are woken
-    /// meanwhile ahead of the last one.
-    #[inline]
-    pub(crate) fn woken(&self, range: &Range<usize>) -> Taken {
-        let ahead = self.mask(range.start) & !self.mask(range.end);
-        Taken { bits: 0, ahead, is_part: ahead != usize::MAX }
-    }
-
-    /// It no longer counts as woken.
-    #[inline]
-    pub(crate) fn take_wake(&self, position: usize) {
-        let ready = &self.group().ready;
-        if ready.load(Ordering::Relaxed) & bit(position) != 0 {
-            ready.fetch_and(!bit(position), Ordering::AcqRel);
-        }
-    }
-
-    #[inline]
-    pub(crate) fn next_woken(&self, woken: &mut Taken) -> Option<usize> {
-        loop {
-            let position = woken.next(&self.group().ready)?;
-            if self.is_live(position) {
-                return Some(position);
-            }
-        }
-    }
-
-    /// Calls `poll` with the waker of a child.
-    #[inline]
-    pub(crate) fn with_waker<R>(&self, position: usize, poll: impl FnOnce(&Waker) -> R) -> R {
-        debug_assert!(position < WIDTH);
-        let data = self.group.as_ptr().cast::<u8>().wrapping_add(position);
-        // SAFETY: the vtable keeps the contract of a waker: COUNTED, SHARED. The lent waker is not dropped, so it takes
-        // no reference, and the block, which is borrowed, lives while it is lent.
-        let waker = ManuallyDrop::new(unsafe { Waker::new(data.cast(), &VTABLE) });
-        poll(&waker)
-    }
-}
-
-impl Drop for OpenGroup<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        let Group { live, kept, ready, .. } = self.group();
-        let ended = live.get() & !self.live;
-        live.set(self.live);
-        kept.set(self.kept);
-        // Who has ended is polled no more: a wake of it is nothing to be polled for.
-        if ready.load(Ordering::Relaxed) & ended != 0 {
-            ready.fetch_and(!ended, Ordering::AcqRel);
-        }
-        *self.live_count -= ended.count_ones() as usize;
-    }
-}
-
-/// Positions in a group, in order.
-pub(crate) struct Positions(usize);
-
-impl Iterator for Positions {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        let position = self.0.trailing_zeros();
-        self.0 &= self.0.wrapping_sub(1);
-        (position < usize::BITS).then_some(position as usize)
-    }
-}
-
 impl Drop for WakerBlock {
     fn drop(&mut self) {
         // Dropped here, and not with the last waker: the parent may be gone for long by then.
@@ -474,76 +347,6 @@ impl Drop for WakerBlock {
         // SAFETY: COUNTED, this is the owner's reference.
         unsafe { release(self.header) };
         drop(parent);
-    }
-}
-
-/// The bits that were taken from a group's `ready` word, and how far they have been handed out.
-pub(crate) struct Taken {
-    bits: usize,
-    /// The positions whose turn is not over.
-    ahead: usize,
-    /// The range of the pass leaves out some positions of the group.
-    is_part: bool,
-}
-
-impl Taken {
-    /// The next position, of those taken or set since in `ready` ahead of the last one.
-    #[inline]
-    fn next(&mut self, ready: &AtomicUsize) -> Option<usize> {
-        if ready.load(Ordering::Relaxed) & self.ahead != 0 {
-            // A swap is the faster of the two.
-            self.bits |= match self.ahead {
-                usize::MAX => ready.swap(0, Ordering::AcqRel),
-                ahead => ready.fetch_and(!ahead, Ordering::AcqRel) & ahead,
-            };
-        }
-        if self.bits == 0 {
-            return None;
-        }
-        let position = self.bits.trailing_zeros() as usize;
-        self.bits &= self.bits - 1;
-        self.ahead &= (usize::MAX - 1) << position;
-        Some(position)
-    }
-}
-
-/// A pass over the groups of the woken children. It does not borrow the block, which is written to in between.
-pub(crate) struct Woken {
-    /// The turn of the groups before this one is over.
-    next: usize,
-    /// Where the range ends.
-    end: usize,
-}
-
-impl Woken {
-    /// The next group in which a child was woken, also one that is marked meanwhile ahead of the last one. Its mark is
-    /// taken away.
-    #[inline]
-    pub(crate) fn next_group(&mut self, block: &WakerBlock) -> Option<usize> {
-        // `None`: the gather was polled for another reason, no child was woken.
-        let hints = || block.header().parent.woken();
-        if block.summary_words() == 0 {
-            let number = hints()?.next(self.next, self.end)?;
-            self.next = number + 1;
-            return Some(number);
-        }
-        while self.next < self.end {
-            let word = hints()?.next(self.next / WIDTH, self.end.div_ceil(WIDTH))?;
-            let summary = block.summary(word);
-            let ahead = usize::MAX << self.next.saturating_sub(word * WIDTH);
-            let marked = summary.load(Ordering::Acquire) & ahead;
-            if marked == 0 {
-                self.next = (word + 1) * WIDTH;
-                continue;
-            }
-            let number = word * WIDTH + marked.trailing_zeros() as usize;
-            self.next = number + 1;
-            if number < self.end {
-                summary.fetch_and(!bit(number), Ordering::AcqRel);
-                return Some(number);
-            }
-        }
-        None
     }
 }
 
@@ -565,113 +368,4 @@ unsafe fn group_of(header: NonNull<Header>, number: usize) -> NonNull<Group> {
 unsafe fn summary_of(header: NonNull<Header>, children: usize, word: usize) -> NonNull<AtomicUsize> {
     // SAFETY: WITHIN, the summary follows the groups.
     unsafe { group_of(header, 0).add(children.div_ceil(WIDTH)).cast::<AtomicUsize>().add(word) }
-}
-
-/// Gives a reference back; the last one frees the block.
-///
-/// # Safety
-///
-/// COUNTED: the caller holds a reference, and does not use it after.
-unsafe fn release(header: NonNull<Header>) {
-    // SAFETY: COUNTED, by the caller.
-    let Header { references, base, children, .. } = unsafe { header.as_ref() };
-    if references.fetch_sub(1, Ordering::Release) != 1 {
-        return;
-    }
-    // What others did with the block happened before it is freed. A load, where a fence would do: ThreadSanitizer
-    // understands loads.
-    references.load(Ordering::Acquire);
-    let (base, children) = (*base, *children);
-    let layout = layout(children).expect("the same as when it was allocated");
-    // SAFETY: COUNTED, this was the last reference; WITHIN. The pointer and the layout are those of the allocation.
-    unsafe {
-        for word in 0..summary_words(children.div_ceil(WIDTH)) {
-            summary_of(header, children, word).drop_in_place();
-        }
-        for number in 0..children.div_ceil(WIDTH) {
-            group_of(header, number).drop_in_place();
-        }
-        header.drop_in_place();
-        dealloc(base.as_ptr(), layout);
-    }
-}
-
-/// What a child's waker points at: its group, the position in it, and the header before them.
-struct Position {
-    header: NonNull<Header>,
-    group: NonNull<Group>,
-    position: usize,
-}
-
-impl Position {
-    /// # Safety
-    ///
-    /// COUNTED, WITHIN: `data` is that of a waker of this module, which holds a reference.
-    unsafe fn of(data: *const ()) -> Self {
-        let group = data.cast_mut().map_addr(|address| address & !(GROUP - 1)).cast::<Group>();
-        // SAFETY: WITHIN, a child's position lies in its group, and the group at a multiple of its size.
-        unsafe {
-            let group = NonNull::new_unchecked(group);
-            let header = group.sub(group.as_ref().number).cast::<Header>().sub(1);
-            Position { header, group, position: data.addr() & (GROUP - 1) }
-        }
-    }
-}
-
-static VTABLE: RawWakerVTable = RawWakerVTable::new(clone_waker, wake, wake_by_ref, drop_waker);
-
-unsafe fn clone_waker(data: *const ()) -> RawWaker {
-    // SAFETY: COUNTED, by the waker that is cloned, also if that was lent.
-    let references = unsafe { &Position::of(data).header.as_ref().references };
-    if references.fetch_add(1, Ordering::Relaxed) > MAX_REFERENCES {
-        abort();
-    }
-    RawWaker::new(data, &VTABLE)
-}
-
-unsafe fn wake(data: *const ()) {
-    // SAFETY: COUNTED, `wake` takes the waker's reference over. Dropped, also by a panic of the parent, it gives it
-    // back.
-    let waker = unsafe { Waker::new(data, &VTABLE) };
-    waker.wake_by_ref();
-}
-
-unsafe fn wake_by_ref(data: *const ()) {
-    // SAFETY: COUNTED, by the waker that is woken.
-    let Position { header, group, position } = unsafe { Position::of(data) };
-    // SAFETY: as above.
-    let (Header { parent, children, .. }, group) = unsafe { (header.as_ref(), group.as_ref()) };
-    if group.ready.fetch_or(bit(position), Ordering::AcqRel) != 0 && parent.woken().is_some() {
-        return;
-    }
-    let mut hint = group.number;
-    if *children > HINTS * WIDTH {
-        hint = group.number / WIDTH;
-        // SAFETY: COUNTED, WITHIN: derived from the pointer, since the reference reaches over the header alone.
-        let summary = unsafe { summary_of(header, *children, hint).as_ref() };
-        if summary.fetch_or(bit(group.number), Ordering::AcqRel) != 0 && parent.woken().is_some() {
-            return;
-        }
-    }
-    parent.wake(Hints::of(hint));
-}
-
-unsafe fn drop_waker(data: *const ()) {
-    // SAFETY: COUNTED, the waker's reference is given back.
-    unsafe { release(Position::of(data).header) };
-}
-
-/// Ends the process, without std: a panic in a destructor that runs during a panic.
-#[cold]
-fn abort() -> ! {
-    struct Bomb;
-
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            panic!("too many clones of a child's waker");
-        }
-    }
-
-    let _bomb = Bomb;
-    panic!("too many clones of a child's waker");
 }

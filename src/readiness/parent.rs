@@ -42,7 +42,7 @@ pub(crate) struct Hints(usize);
 
 impl Hints {
     pub(crate) const NONE: Hints = Hints(0);
-    #[cfg(test)]
+    #[cfg(all(test, not(gather_loom)))]
     pub(crate) const ALL: Hints = Hints(!WOKEN);
 
     pub(crate) fn of(word: usize) -> Self {
