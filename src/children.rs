@@ -94,6 +94,22 @@ pub trait Container: sealed::Sealed {
 ///
 /// assert_eq!(pollster::block_on(all((ready(Ok::<_, ()>(1)), ready(Ok(2))))), Ok((1, 2)));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be gathered",
+    label = "not a tuple of up to 16 children, an array, a `Vec` or a boxed slice of them",
+    note = "several children: `gather((a, b))`; a single one, also a group: `gather([child])`"
+)]
+#[cfg_attr(
+    feature = "alloc",
+    diagnostic::on_unimplemented(note = "those of an iterator: `iter.collect::<Group<_>>()`")
+)]
+#[cfg_attr(
+    not(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic"))),
+    diagnostic::on_unimplemented(
+        note = "a `Vec` or a boxed slice needs the feature `alloc`, and on a target without compare-and-swap also the \
+                feature `portable-atomic`"
+    )
+)]
 pub trait IntoChildren<P>: Container {
     /// The children as they run.
     #[doc(hidden)]

@@ -76,7 +76,8 @@ pub fn gather<I: Container>(children: I) -> Group<I> {
 /// What [`gather`] returns: the children and the settings of a gather that does not run yet.
 ///
 /// Awaited it becomes a [`Gather`], the future; so do `into_future()` and whatever takes an [`IntoFuture`], such as
-/// `tokio::select!` and `tokio::time::timeout`. Where a [`Future`] is wanted, call `into_future()`. Gathered, it is a child
+/// `tokio::select!` and `tokio::time::timeout`. Where a [`Future`] is wanted, as by `tokio::spawn` or `pin!`, call
+/// `into_future()`. Gathered, it is a child
 /// that runs its own handshake: when its parent is cancelled it is not dropped, but cancels its own children, and is
 /// drained until none of them is left. Cancelled by its parent it ends without a result; with
 /// [`cancel_when`](Self::cancel_when) it ends with `Err(Cancelled)`, with [`report`](Self::report) with its report. One
