@@ -7,10 +7,10 @@
 //! use std::future::{Ready, ready};
 //!
 //! struct Downloads {
-//!     running: GatherOf<Vec<Ready<u32>>, Settle>,
+//!     running: GatherOf<[Ready<u32>; 2], Settle>,
 //! }
 //!
-//! let downloads = Downloads { running: gather(vec![ready(1), ready(2)]).settle().into_future() };
+//! let downloads = Downloads { running: gather([ready(1), ready(2)]).settle().into_future() };
 //! assert_eq!(pollster::block_on(downloads.running), [1, 2]);
 //! ```
 

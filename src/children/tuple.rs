@@ -2,7 +2,7 @@
 
 use core::convert::Infallible;
 use core::marker::PhantomData;
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 use core::pin::Pin;
 use core::task::Waker;
 
@@ -13,6 +13,12 @@ use super::{Children, Container, Indexed, IntoChildren, Span, Visitor, sealed};
 use crate::arity::for_each_arity;
 use crate::child::{Child, IntoChild};
 use crate::judge::{Judge, Policy};
+
+/// A bit for each index of a range, of those that a tuple can have.
+#[inline(always)]
+fn bits(range: Range<usize>) -> u32 {
+    (1 << range.end.min(16)) - (1 << range.start.min(16))
+}
 
 macro_rules! tuples {
     ($($Slots:ident($($child:ident: $C:ident = $index:tt),*))*) => {$(
@@ -72,7 +78,7 @@ macro_rules! tuples {
             type Index = u8;
         }
 
-        #[allow(unused_variables, unused_mut, clippy::unused_unit, reason = "for the tuple without children")]
+        #[allow(unused_variables, unused_mut, unused_assignments, clippy::unused_unit, reason = "for the tuple without children")]
         impl<P: Policy, $($C),*> Children for $Slots<P, $($C),*>
         where
             $($bounds)*
@@ -108,15 +114,19 @@ macro_rules! tuples {
             #[inline(always)]
             fn visit<V_: Visitor>(self: Pin<&mut Self>, span: Span, visitor: &mut V_) -> ControlFlow<()> {
                 let mut this = self.project();
+                let [mut bits, mut later] = span.ranges().map(bits);
                 // A loop, so that each child's poll is compiled once.
-                for range in span.ranges() {
-                    $(if range.contains(&$index) {
+                loop {
+                    $(if bits & 1 << $index != 0 {
                         if let Some(place) = this.$child.as_mut().live() {
                             visitor.visit($index, place)?;
                         }
                     })*
+                    if later == 0 {
+                        return ControlFlow::Continue(());
+                    }
+                    (bits, later) = (later, 0);
                 }
-                ControlFlow::Continue(())
             }
 
             fn discard_kept(self: Pin<&mut Self>) {

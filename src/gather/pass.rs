@@ -56,7 +56,10 @@ impl<L: Concurrency> Turn<'_, '_, L> {
             let _ = children.visit(Span::From(started), &mut pass);
         }
         if let Some(began) = pass.began {
-            round.advance(began, pass.end.cut());
+            match C::KNOWS_WOKEN {
+                true => round.advance(began, pass.end.cut()),
+                false => *round = Round::behind(began),
+            }
         }
         pass.end
     }
@@ -75,8 +78,8 @@ impl PassEnd {
     #[inline(always)]
     pub(super) fn wait<C: Children>(self, children: Pin<&mut C>, waker: &Waker) {
         match self {
-            PassEnd::Cut(_) => waker.wake_by_ref(),
-            PassEnd::Through | PassEnd::Stopped(_) => children.rearm(waker),
+            PassEnd::Cut(_) if C::KNOWS_WOKEN => waker.wake_by_ref(),
+            _ => children.rearm(waker),
         }
     }
 }

@@ -49,6 +49,12 @@ impl<X: Index> Round<X> {
         Round { next: X::new(0), origin: X::new(0) }
     }
 
+    /// The next pass begins a round, behind this child.
+    #[inline]
+    pub(super) fn behind(child: usize) -> Self {
+        Round { next: X::new(child + 1), origin: X::new(child + 1) }
+    }
+
     /// After a pass that polled this child first, and was cut at that one.
     #[inline]
     pub(super) fn advance(&mut self, began: usize, cut: Option<usize>) {
@@ -60,7 +66,7 @@ impl<X: Index> Round<X> {
             Some(last) if !Self::comes_to(origin, from, last) => {
                 Round { next: X::new(last + 1), origin: X::new(origin) }
             }
-            _ => Round { next: X::new(origin + 1), origin: X::new(origin + 1) },
+            _ => Self::behind(origin),
         };
     }
 
