@@ -2,6 +2,7 @@
 
 #![cfg(feature = "alloc")]
 
+#[path = "suite/kit.rs"]
 mod kit;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, advance, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+#[path = "suite/kit.rs"]
 mod kit;
 
 use kit::{

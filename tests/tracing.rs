@@ -1,5 +1,6 @@
 //! What a subscriber of the `tracing` feature sees.
 
+#[path = "suite/kit.rs"]
 mod kit;
 
 use std::cell::Cell;

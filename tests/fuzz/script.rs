@@ -2,15 +2,15 @@
 //!
 //!     cargo +nightly fuzz run --fuzz-dir tests/fuzz script
 //!
-//! What it finds becomes a line of tests/kit/scripts.txt, which `cargo test --test property` replays:
+//! What it finds becomes a line of tests/property/scripts.txt, which `cargo test --test property` replays:
 //!
-//!     xxd -p -c 0 tests/fuzz/artifacts/script/FILE >> tests/kit/scripts.txt
+//!     xxd -p -c 0 tests/fuzz/artifacts/script/FILE >> tests/property/scripts.txt
 
 #![no_main]
 
-#[path = "../kit/mod.rs"]
+#[path = "../suite/kit.rs"]
 mod kit;
-#[path = "../kit/script.rs"]
+#[path = "../property/script.rs"]
 mod script;
 
 libfuzzer_sys::fuzz_target!(|case: script::Case| script::check(&case));

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use embassy_executor::Spawner;
 
-#[path = "../../kit/scenarios.rs"]
+#[path = "../../suite/kit.rs"]
+mod kit;
+#[path = "../../suite/runtimes/scenarios.rs"]
 mod scenarios;
 
 use scenarios::{CONTAINERS, Container, Executor, Job, run};

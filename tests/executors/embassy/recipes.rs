@@ -1,4 +1,4 @@
-//! As `tests/recipes.rs`, for embassy's timers.
+//! As `tests/suite/runtimes/recipes.rs`, for embassy's timers.
 
 use std::cell::Cell;
 use std::future::pending;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-#[path = "../../kit/scenarios.rs"]
+#[path = "../../suite/kit.rs"]
+mod kit;
+#[path = "../../suite/runtimes/scenarios.rs"]
 mod scenarios;
 
 use scenarios::{CONTAINERS, Executor, Job, run};

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use send_wrapper::SendWrapper;
 
-#[path = "../../kit/scenarios.rs"]
+#[path = "../../suite/kit.rs"]
+mod kit;
+#[path = "../../suite/runtimes/scenarios.rs"]
 mod scenarios;
 
 use scenarios::{CONTAINERS, Executor, Job, run};

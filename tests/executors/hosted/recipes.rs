@@ -1,4 +1,4 @@
-//! As `tests/recipes.rs`, for async-std.
+//! As `tests/suite/runtimes/recipes.rs`, for async-std.
 
 use std::future::{Future, pending};
 use std::time::Duration;
@@ -7,9 +7,9 @@ use async_std::task;
 use futures_channel::oneshot;
 use gather::{CancelExt, Cause, Child, Limit, Outcome, gather, restart};
 
-#[path = "../../kit/cancellable.rs"]
+#[path = "../../suite/runtimes/cancellable.rs"]
 mod cancellable;
-#[path = "../../kit/mod.rs"]
+#[path = "../../suite/kit.rs"]
 mod kit;
 
 use cancellable::Cancellable;

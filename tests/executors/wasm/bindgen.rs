@@ -8,7 +8,9 @@ use gloo_timers::future::TimeoutFuture;
 use send_wrapper::SendWrapper;
 use wasm_bindgen_test::{console_log, wasm_bindgen_test};
 
-#[path = "../../kit/scenarios.rs"]
+#[path = "../../suite/kit.rs"]
+mod kit;
+#[path = "../../suite/runtimes/scenarios.rs"]
 mod scenarios;
 
 use scenarios::{CONTAINERS, Executor, Job, run};

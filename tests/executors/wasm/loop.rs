@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 
-#[path = "../../kit/scenarios.rs"]
+#[path = "../../suite/kit.rs"]
+mod kit;
+#[path = "../../suite/runtimes/scenarios.rs"]
 mod scenarios;
 
 use scenarios::{CONTAINERS, Executor, Job, run};

@@ -2,8 +2,6 @@
 //!
 //! Those for async-std and for embassy's timers are in `tests/executors`, as are these two.
 
-#![cfg(feature = "alloc")]
-
 use std::future::{Future, pending};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,12 +14,8 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-#[path = "kit/cancellable.rs"]
-mod cancellable;
-mod kit;
-
-use cancellable::Cancellable;
-use kit::{Alive, Inside, yield_now};
+use super::cancellable::Cancellable;
+use crate::kit::{Alive, Inside, yield_now};
 
 type Ended = Result<&'static str, &'static str>;
 

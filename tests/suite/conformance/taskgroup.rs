@@ -18,10 +18,6 @@
 //! Of TG-54 and TG-55, what `stop()` returns has no analogue. TG-50 and TG-51 are how the tests are run: with children
 //! that were polled before (pending first), and with children that end in their first poll (ready first).
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt::{self, Debug};
@@ -32,10 +28,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::kit::{self, Any, At, CONTAINERS, Container, Flatten, Gate, Log, Output, Probe, World, panic_of, yield_now};
 use futures_util::future::FusedFuture;
 use gather::Outcome::{Abandoned, Done, Drained, Dropped, Failed};
 use gather::{CancelExt, Cancelled, Cause, GatherError, GatherOf, Group, LocalBoxChild, Outcome, Report, gather};
-use kit::{Any, At, CONTAINERS, Container, Flatten, Gate, Log, Output, Probe, World, panic_of, yield_now};
 
 /// Gathers a `Vec` of children in a container that is chosen at run time.
 macro_rules! group {

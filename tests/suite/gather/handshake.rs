@@ -1,14 +1,10 @@
 //! What happens to the siblings: a table of scenarios, run in every container, and with children that were polled before
 //! (pending first) as with children that end in their first poll (ready first).
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::task::Poll;
 
+use crate::kit::{At, CONTAINERS, Container, Gate, Output, Probe, World, gather_in};
 use gather::{CancelExt, LocalBoxChild};
-use kit::{At, CONTAINERS, Container, Gate, Output, Probe, World, gather_in};
 
 /// A script for three children a, b and c of these kinds:
 ///

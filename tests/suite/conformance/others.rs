@@ -3,10 +3,6 @@
 //! Passed over:
 //! - S-8 (children added while running): a gather's children are given before it runs.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -14,10 +10,10 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::kit::{self, At, CONTAINERS, Container, Flatten, Gate, Output, Probe, World, future_in, gather_in};
 use futures_util::FutureExt;
 use gather::Outcome::{Done, Drained, Dropped, Failed};
 use gather::{CancelExt, Cancelled, Cause, Child, GatherError, LocalBoxChild, Outcome, Report, gather};
-use kit::{At, CONTAINERS, Container, Flatten, Gate, Output, Probe, World, future_in, gather_in};
 
 fn flat<O: Flatten>(report: Report<O>) -> (Cause, O::Flat) {
     (report.cause, report.outcomes.flatten())

@@ -1,18 +1,13 @@
 //! The scenarios on the executors that are dependencies of the tests anyway. Others: `tests/executors`.
 
-#![cfg(feature = "alloc")]
-
 use std::cell::RefCell;
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-#[path = "kit/scenarios.rs"]
-mod scenarios;
-
+use super::scenarios::{CONTAINERS, Executor, Job, run};
 use futures_util::task::SpawnExt;
-use scenarios::{CONTAINERS, Executor, Job, run};
 
 struct Tokio;
 

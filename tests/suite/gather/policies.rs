@@ -1,16 +1,12 @@
 //! settle, any, race and report: in every container, with every setting.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::convert::Infallible;
 use std::future::{Future, pending, ready};
 use std::pin::pin;
 use std::task::Poll;
 
+use crate::kit::{self, At, CONTAINERS, Gate, Output, Probe, World, future_in, gather_in, panic_of};
 use gather::{CancelExt, Cancelled, Cause, GatherError, LocalBoxChild, Outcome, Report, gather};
-use kit::{At, CONTAINERS, Gate, Output, Probe, World, future_in, gather_in, panic_of};
 
 /// Three children a, b and c, of which the middle one is told and drained, and their gates.
 fn three(world: &World) -> ([LocalBoxChild<'_, Output>; 3], [Gate<Output>; 3]) {

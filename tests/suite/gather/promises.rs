@@ -1,9 +1,5 @@
 //! The promises of a gather that are not about cancellation: order, wakes, ends, panics, types.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn, ready};
@@ -12,9 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::kit::{self, At, CONTAINERS, Container, Gate, Output, Probe, Wakes, World, gather_in, panic_of};
 use futures_core::FusedFuture;
 use gather::{CancelExt, Cancelled, Child, Group, LocalBoxChild, OnCancel, gather};
-use kit::{At, CONTAINERS, Container, Gate, Output, Probe, Wakes, World, gather_in, panic_of};
 
 fn probes(world: &World) -> ([Probe<Output>; 3], [Gate<Output>; 3]) {
     let gates: [Gate<Output>; 3] = Default::default();

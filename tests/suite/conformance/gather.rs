@@ -7,10 +7,6 @@
 //! - AG-17 and AG-23, what `stop()` returns and its reason: a signal has neither; what it is ready with is dropped.
 //! - AG-9, AG-16, AG-19, what must not compile: in `tests/compile_fail`, named at each test.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, Ready, pending, poll_fn, ready};
@@ -21,14 +17,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::kit::{
+    self, Any, At, CONTAINERS, Container, Flatten, Gate, Output, Probe, Wakes, World, boxed, future_in, gather_in,
+    panic_of,
+};
 use futures_channel::oneshot;
 use futures_util::FutureExt;
 use futures_util::future::{Aborted, abortable};
 use gather::Outcome::{Done, Drained, Dropped, Failed};
 use gather::{CancelExt, Cancelled, Cause, GatherOf, Group, LocalBoxChild, Outcome, Report, gather};
-use kit::{
-    Any, At, CONTAINERS, Container, Flatten, Gate, Output, Probe, Wakes, World, boxed, future_in, gather_in, panic_of,
-};
 
 /// Boxes a future made of a gather of that many children, in a container that is chosen at run time.
 macro_rules! group_in {

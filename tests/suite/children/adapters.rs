@@ -1,17 +1,13 @@
 //! The adapters driven by hand, as a child of one's own drives what it holds; and what they say of themselves.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::Cell;
 use std::future::{Future, pending, ready};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::kit::{self, Log, panic_of};
 use gather::{BoxChild, CancelExt, Child, Limit, LocalBoxChild, OnCancel, Outcome, gather};
-use kit::{Log, panic_of};
 
 #[test]
 fn a_hook_runs_once_however_often_it_is_cancelled() {

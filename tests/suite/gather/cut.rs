@@ -1,10 +1,6 @@
 //! The passes of a `Vec`, in which the woken children alone are polled: where they begin, and where they are cut, so that
 //! one poll does a bounded amount of work where the runtime rations polls.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -12,8 +8,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::kit::{self, Any, At, Gate, World};
 use gather::{Cancelled, Child, OnCancel, gather};
-use kit::{Any, At, Gate, World};
 
 /// As many children in a row that were woken, and are pending again, end a pass.
 const CUT: usize = 32;

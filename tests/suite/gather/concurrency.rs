@@ -1,16 +1,12 @@
 //! `concurrency` in the drain: at most so many children are polled at a time there too.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::kit::{self, Any, At, CONTAINERS, Container, Flatten, Gate, Log, Output, World};
 use gather::{CancelExt, LocalBoxChild, Report, gather};
-use kit::{Any, At, CONTAINERS, Container, Flatten, Gate, Log, Output, World};
 
 /// A script for five children a to e of these kinds:
 ///

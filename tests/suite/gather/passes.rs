@@ -1,17 +1,13 @@
 //! In which order the children are polled, and what is polled before and after them.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::kit::{self, At, CONTAINERS, Container, Flatten, Gate, Output, Probe, World, future_in, gather_in};
 use gather::{CancelExt, Cancelled, Child, Limit, LocalBoxChild, OnCancel, Outcome, gather, restart};
-use kit::{At, CONTAINERS, Container, Flatten, Gate, Output, Probe, World, future_in, gather_in};
 
 fn probes(world: &World) -> ([Probe<Output>; 3], [Gate<Output>; 3]) {
     let gates: [Gate<Output>; 3] = Default::default();

@@ -1,9 +1,5 @@
 //! Any number of children: every path at the sizes where the book-keeping changes its shape.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::future::{Future, pending, poll_fn, ready};
@@ -11,8 +7,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::kit::{self, At, World, panic_of};
 use gather::{CancelExt, Cancelled, LocalBoxChild, gather};
-use kit::{At, World, panic_of};
 
 const SIZES: [usize; 17] = [0, 1, 2, 30, 31, 63, 64, 65, 127, 128, 129, 4032, 4033, 4095, 4096, 4097, 300_000];
 

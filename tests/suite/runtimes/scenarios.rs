@@ -9,13 +9,10 @@ use futures_channel::oneshot;
 use futures_util::future::abortable;
 use gather::{BoxChild, CancelExt, Cancelled, Cause, Child, Limit, Outcome, RestartError, gather, restart};
 
-#[path = "mod.rs"]
-mod kit;
-
 #[cfg(not(target_family = "wasm"))]
-use kit::At;
-use kit::{Alive, Flatten, yield_now};
-pub use kit::{CONTAINERS, Container};
+use crate::kit::At;
+use crate::kit::{self, Alive, Flatten, yield_now};
+pub use crate::kit::{CONTAINERS, Container};
 
 /// A future that does something, on any thread.
 pub type Job = Pin<Box<dyn Future<Output = ()> + Send>>;

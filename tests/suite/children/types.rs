@@ -1,9 +1,5 @@
 //! Auto traits, sizes, and where a group's type is written, or inferred, or erased.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::future::{Future, Ready, pending, ready};
 use std::marker::{PhantomData, PhantomPinned};
 use std::pin::{Pin, pin};
@@ -12,12 +8,12 @@ use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::kit::{self, Gate, Output, Probe, World, yield_now};
 use gather::policy::{FailFast, Settle};
 use gather::{
     BoxChild, CancelExt, Cancelled, Cleanup, GatherOf, Group, IntoChild, IntoChildren, Limit, LocalBoxChild, Map,
     RestartError, Shield, WithHook, gather, restart,
 };
-use kit::{Gate, Output, Probe, World, yield_now};
 
 /// A child with chosen auto traits and output.
 struct Part<T, O>(PhantomData<T>, PhantomData<fn() -> O>);

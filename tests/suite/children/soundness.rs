@@ -1,9 +1,5 @@
 //! The worst that safe code can do to where children and outputs lie. AddressSanitizer runs it too.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
 use std::hint::black_box;
@@ -13,8 +9,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::kit::{
+    self, Alive, At, CONTAINERS, Container, Flatten, Output, Token, World, borrowing, gather_in, panic_of,
+};
 use gather::{CancelExt, Cancelled, Child, Limit, LocalBoxChild, OnCancel, RestartError, gather, restart};
-use kit::{Alive, At, CONTAINERS, Container, Flatten, Output, Token, World, borrowing, gather_in, panic_of};
 use tokio::sync::Notify;
 
 const SIZES: [usize; 6] = [1, 2, 64, 65, 130, 4033];

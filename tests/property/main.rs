@@ -4,8 +4,8 @@
 
 #![cfg(feature = "alloc")]
 
+#[path = "../suite/kit.rs"]
 mod kit;
-#[path = "kit/script.rs"]
 mod script;
 
 use arbitrary::{Arbitrary as _, Unstructured};
@@ -43,7 +43,7 @@ fn the_gather_does_what_the_model_does() {
 /// A script a line, in hexadecimal digits: the corpus of a long run of tests/fuzz.
 #[test]
 fn scripts_found_by_the_fuzzer_agree_with_the_model() {
-    for line in include_str!("kit/scripts.txt").lines() {
+    for line in include_str!("scripts.txt").lines() {
         let _at = kit::At(line.into());
         let byte = |at| u8::from_str_radix(&line[at..at + 2], 16).expect("two digits");
         let bytes: Vec<_> = (0..line.len()).step_by(2).map(byte).collect();

@@ -2,10 +2,6 @@
 //! shut down while its tasks are gathered, its tasks panic when they are dropped. And groups in the hands of a caller:
 //! `select!`, children that never return, the capacity of the result.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn, ready};
@@ -18,12 +14,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::Poll;
 use std::thread;
 
+use crate::kit::{Alive, At, CONTAINERS, Flatten, World, future_in, gather_in, yield_now};
 use futures_channel::oneshot;
 use futures_util::future::FusedFuture;
 use futures_util::select;
 use gather::Outcome::{Abandoned, Done, Drained, Dropped, Failed};
 use gather::{CancelExt, Cancelled, Cause, Child, Limit, LocalBoxChild, RestartError, gather, restart};
-use kit::{Alive, At, CONTAINERS, Flatten, World, future_in, gather_in, yield_now};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinError, JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Duration, Instant, advance, sleep, timeout};

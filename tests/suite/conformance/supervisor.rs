@@ -22,10 +22,6 @@
 //! told and dropped in list order, and drain side by side (OTP-38); nothing has a default that limits (OTP-50). For
 //! OTP-78 and OTP-79 polls and drops are counted in place of time.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::error::Error;
@@ -37,10 +33,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::kit::{self, Any, At, CONTAINERS, Container, Flatten, Gate, Probe, World, boxed, hold_in, panic_of};
 use futures_util::future::{AbortHandle, abortable};
 use gather::Outcome::{self, Abandoned, Drained, Dropped};
 use gather::{CancelExt, Cancelled, Cause, Failure, Limit, LocalBoxChild, Report, RestartError, gather, restart};
-use kit::{Any, At, CONTAINERS, Container, Flatten, Gate, Probe, World, boxed, hold_in, panic_of};
 
 /// Why a worker has ended, other than by being done.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

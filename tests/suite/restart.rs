@@ -1,9 +1,5 @@
 //! A failed group made anew.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,10 +8,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::kit::{self, CONTAINERS, Container, Gate, Log, Output, Probe, World, boxed, hold_in, holding, panic_of};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_core::FusedFuture;
 use gather::{CancelExt, Cancelled, Failure, IntoChild, Limit, LocalBoxChild, RestartError, gather, restart};
-use kit::{CONTAINERS, Container, Gate, Log, Output, Probe, World, boxed, hold_in, holding, panic_of};
 
 /// The gates of each generation's two children, made by the factory.
 #[derive(Clone, Default)]

@@ -310,7 +310,7 @@ pub const CONTAINERS: [Container; 4] = [Container::Tuple, Container::Array, Cont
 /// Gathers three children in a container that is chosen at run time, with settings; boxes the future that is made of it.
 macro_rules! future_in {
     ($container:expr, $children:expr, |$gather:ident| $future:expr) => {
-        kit::in_container!($container, $children, |$gather| kit::boxed($future))
+        $crate::kit::in_container!($container, $children, |$gather| $crate::kit::boxed($future))
     };
 }
 pub(crate) use future_in;
@@ -318,14 +318,14 @@ pub(crate) use future_in;
 /// As `future_in`, with its output as that over a `Vec`.
 macro_rules! gather_in {
     ($container:expr, $children:expr, |$gather:ident| $set:expr) => {
-        kit::in_container!($container, $children, |$gather| kit::any($set))
+        $crate::kit::in_container!($container, $children, |$gather| $crate::kit::any($set))
     };
 }
 pub(crate) use gather_in;
 
 macro_rules! in_container {
     ($container:expr, $children:expr, |$gather:ident| $boxed:expr) => {
-        kit::hold_in!($container, (a b c), |hold| {
+        $crate::kit::hold_in!($container, (a b c), |hold| {
             let $gather = gather::gather(hold($children));
             $boxed
         })
@@ -337,19 +337,19 @@ pub(crate) use in_container;
 macro_rules! hold_in {
     ($container:expr, ($($child:ident)+), |$hold:ident| $made:expr) => {
         match $container {
-            kit::Container::Tuple => {
+            $crate::kit::Container::Tuple => {
                 let $hold = |[$($child),+]: [_; [$(stringify!($child)),+].len()]| ($($child,)+);
                 $made
             }
-            kit::Container::Array => {
+            $crate::kit::Container::Array => {
                 let $hold = |children: [_; [$(stringify!($child)),+].len()]| children;
                 $made
             }
-            kit::Container::Vec => {
+            $crate::kit::Container::Vec => {
                 let $hold = |children: [_; [$(stringify!($child)),+].len()]| Vec::from(children);
                 $made
             }
-            kit::Container::BoxedSlice => {
+            $crate::kit::Container::BoxedSlice => {
                 let $hold = |children: [_; [$(stringify!($child)),+].len()]| Box::<[_]>::from(children);
                 $made
             }

@@ -1,20 +1,16 @@
 //! Groups as children: gathers and restarts in a gather or a restart, cancelled by their own handshake.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::kit::{self, Any, CONTAINERS, Container, Gate, Output, Probe, World, boxed, hold_in, holding, panic_of};
 use gather::{
     CancelExt, Cancelled, Cause, Child, Failure, GatherError, Limit, LocalBoxChild, Outcome, RestartError, gather,
     restart,
 };
-use kit::{Any, CONTAINERS, Container, Gate, Output, Probe, World, boxed, hold_in, holding, panic_of};
 
 fn told<'a>(world: &'a World, name: &'static str, gate: &Gate<Output>) -> impl Child<Output = Output> + use<'a> {
     Probe::new(name, &world.log, gate).on_cancel(|child| world.log.push(format!("tell {}", child.name)))

@@ -1,9 +1,5 @@
 //! What wakers do to a gather of many: their own ones, and the parent's.
 
-#![cfg(feature = "alloc")]
-
-mod kit;
-
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::kit::{At, Log, Wakes, World, panic_of};
 use gather::{CancelExt as _, LocalBoxChild, gather};
-use kit::{At, Log, Wakes, World, panic_of};
 
 const SIZES: [usize; 7] = [1, 2, 64, 65, 200, 4032, 4033];
 

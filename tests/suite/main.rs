@@ -1,0 +1,62 @@
+//! The tests of the public surface, by subject. Each folder, and each file in it, is a module:
+//!
+//! ```text
+//! cargo test --test suite                          # all of them
+//! cargo test --test suite conformance::            # a folder
+//! cargo test --test suite gather::passes::         # a file
+//! cargo test --test suite -- --skip conformance::  # all but a folder
+//! ```
+//!
+//! A filter matches anywhere in a test's path, so `gather::` also selects `conformance::gather::`.
+//!
+//! What is not here is a binary of its own, for a reason: `allocation` has an allocator that counts; `budget` sends
+//! signals to its process; `resources` starts processes, which inherit what is open; `threads` keeps every core busy;
+//! `faults` and `property` run longer with a variable; `tracing` needs that feature; `compile_fail` runs the compiler.
+
+// Only what works without any feature is built without `alloc`.
+mod core_only;
+#[cfg(feature = "alloc")]
+mod kit;
+#[cfg(feature = "alloc")]
+mod restart;
+
+/// One gather: what it promises in each container, under each policy and at each size.
+#[cfg(feature = "alloc")]
+mod gather {
+    mod concurrency;
+    mod cut;
+    mod handshake;
+    mod passes;
+    mod policies;
+    mod promises;
+    mod sizes;
+    mod wakers;
+}
+
+/// What can be a child: an adapter, a group, anything of the right type. And what becomes of its memory.
+#[cfg(feature = "alloc")]
+mod children {
+    mod adapters;
+    mod groups;
+    mod soundness;
+    mod types;
+}
+
+/// What the test suites of other libraries ask for, line by line.
+#[cfg(feature = "alloc")]
+mod conformance {
+    mod gather;
+    mod others;
+    mod supervisor;
+    mod taskgroup;
+}
+
+/// With real executors, and the libraries that are used with them.
+#[cfg(feature = "alloc")]
+mod runtimes {
+    mod cancellable;
+    mod executors;
+    mod recipes;
+    mod scenarios;
+    mod tasks;
+}
