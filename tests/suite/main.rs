@@ -17,9 +17,6 @@
 mod core_only;
 #[cfg(feature = "alloc")]
 mod kit;
-#[cfg(feature = "alloc")]
-mod restart;
-
 /// One gather: what it promises in each container, under each policy and at each size.
 #[cfg(feature = "alloc")]
 mod gather {
@@ -40,6 +37,13 @@ mod children {
     mod groups;
     mod soundness;
     mod types;
+}
+
+/// A group that is restarted.
+#[cfg(feature = "alloc")]
+mod restart {
+    mod generations;
+    mod report;
 }
 
 /// What the test suites of other libraries ask for, line by line.

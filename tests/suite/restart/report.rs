@@ -7,8 +7,8 @@ use std::task::Poll;
 
 use gather::{CancelExt, Cause, GatherError, GivenUp, Limit, Outcome, gather, restart};
 
-mod kit;
-use kit::{Flatten as _, Gate, World, hold_in, holding};
+use crate::kit;
+use crate::kit::{Flatten as _, Gate, World, hold_in, holding};
 
 type Output = Result<u32, &'static str>;
 
