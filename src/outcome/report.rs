@@ -7,7 +7,7 @@ use core::iter;
 use super::{Cause, Outcome};
 use crate::arity::for_each_arity;
 
-/// Why a gather ended, and what became of each child: of [`Gather::report`](crate::Group::report).
+/// Why a gather ended, and what became of each child: of [`Group::report`](crate::Group::report).
 ///
 /// `O` has the shape of the children: a tuple, an array or a `Vec` of [`Outcome`]s.
 #[derive(Clone, Debug, PartialEq, Eq)]
