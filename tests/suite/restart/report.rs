@@ -94,7 +94,7 @@ fn of_no_generation_all_are_dropped() {
         restart(Limit::unlimited(), || (pending::<Output>(), pending::<Output>())).cancel_when(ready(())).report();
     let report = pollster::block_on(report);
     assert_eq!((report.cause, report.outcomes), (Cause::Cancelled, (Outcome::Dropped, Outcome::Dropped)));
-    let report = restart(Limit::unlimited(), || [pending::<Output>(); 0]).report();
+    let report = restart(Limit::unlimited(), || [(); 0].map(|()| pending::<Output>())).report();
     assert_eq!(pollster::block_on(report).cause, Cause::Completed);
 }
 
