@@ -18,8 +18,8 @@ use core::convert::Infallible;
 
 use crate::judge::{Choose, End, Judge, Left, Policy};
 use crate::outcome::{Cause, Outcome, Report};
-use crate::settings::Unset;
 use crate::settings::signal::Signal;
+use crate::settings::unset::Unset;
 
 /// The policy of [`gather(..)`](crate::gather()): every `Ok` is kept, the first `Err` ends it.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,8 +14,9 @@
 //! *Waking* goes up, and stops at the first step that someone took before: set the child's bit in the group's `ready`
 //! word; if that was empty, hint at the group in the state of the [`Parent`], and wake it, if it is armed. Where there
 //! are more groups than hints, a summary lies between: set the group's mark in it, and if that word was empty, hint at
-//! the word. *Polling* goes down: it takes the bits of what was hinted at, in index order. The parent is not armed
-//! while the gather is polled, so that nobody wakes it for what this poll may still see. At its end
+//! the word. *Polling* goes down: it takes the bits of what was hinted at, in index order. After a wake the parent is not
+//! armed until the poll ends, so that no child wakes it for what this poll may still see; polled for another reason, such
+//! as the signal, it is still armed, and may be woken once more. At the end of a poll that is not cut
 //! [`rearm`](WakerBlock::rearm) arms it, and then looks once more for what came in between. A waker writes its bit or
 //! mark and then the parent's state, the poller the parent's state and then looks at the words; both write the state by
 //! a read-modify-write, so one of them sees the other, and no wake is lost.
@@ -25,7 +26,8 @@
 //!
 //! - a waker that returns early has found the word not empty;
 //! - a poll takes the mark of a word away before it takes from the word, and what it leaves there, because its turn in
-//!   this pass is over, is marked again or seen by `rearm`; hints stay until `rearm` takes them all, and looks at each.
+//!   this pass is over, is marked again or seen by `rearm`; what a pass over a part of a group, or one that is cut, leaves
+//!   there is marked again by `put_back`; hints stay until `rearm` takes them all, and looks at each.
 //!
 //! A parent that panicked when it was woken is armed again while words are not empty. So a waker returns early only if
 //! the parent is not armed.

@@ -9,11 +9,15 @@ pub use concurrency::{AtMost, Unbounded};
 pub use delay::{Backoff, GraceEachTime, GraceOnce, NoBackoff, NoGrace};
 pub use signal::{NoSignal, OnSignal};
 
-/// A setting that was not made yet. Each is made at most once.
-#[diagnostic::on_unimplemented(message = "this was set before", label = "is set at most once for a group")]
-pub trait Unset {}
+pub(crate) mod unset {
+    use super::{NoBackoff, NoGrace, NoSignal, Unbounded};
 
-impl Unset for NoSignal {}
-impl Unset for NoGrace {}
-impl Unset for NoBackoff {}
-impl Unset for Unbounded {}
+    /// A setting that was not made yet. Each is made at most once.
+    #[diagnostic::on_unimplemented(message = "this was set before", label = "is set at most once for a group")]
+    pub trait Unset {}
+
+    impl Unset for NoSignal {}
+    impl Unset for NoGrace {}
+    impl Unset for NoBackoff {}
+    impl Unset for Unbounded {}
+}

@@ -305,9 +305,11 @@ where
     }
 
     fn take_kept(self: Pin<&mut Self>) -> Vec<K> {
-        match self.get_mut().started.take() {
+        let started = &mut self.get_mut().started;
+        // While all is in its place: a panic here leaves what is to be dropped.
+        assert!(started.as_ref().is_none_or(|started| started.block.kept_count() == started.block.children()));
+        match started.take() {
             Some(Started { block, cells, .. }) => {
-                assert_eq!(block.kept_count(), block.children());
                 // SAFETY: all `kept` bits are set (KEPT), and go with the block.
                 let kept = unsafe { cells.assume_init() }.into_vec();
                 // With it goes the parent's waker, whose destructor may panic. Were it dropped at the end of the block,

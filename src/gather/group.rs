@@ -10,10 +10,10 @@ use crate::children::{Container, IntoChildren};
 use crate::handshake::GroupChild;
 use crate::judge::{Choose, Policy};
 use crate::policy::{Any, FailFast, Race, Reporting, Settle};
-use crate::settings::Unset;
 use crate::settings::concurrency::{AtMost, Concurrency, Unbounded};
 use crate::settings::delay::{Delay, GraceOnce, Made, NoGrace};
 use crate::settings::signal::{NoSignal, OnSignal, Signal};
+use crate::settings::unset::Unset;
 
 /// Polls all children in place, and resolves when no child is left: to their values, or, once one has failed, to its
 /// error, when the others have been cancelled and are gone.

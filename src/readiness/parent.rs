@@ -108,7 +108,8 @@ impl Parent {
 
     /// Wakes it, if it is armed.
     ///
-    /// If the waker panics, it is armed again, unless the poller was faster: this wake is lost, the next one is not.
+    /// If the waker panics, it is armed again, unless the poller was faster: this wake is lost, and so are those of other
+    /// children that came until then; the next one is not.
     pub(crate) fn wake(&self, hints: Hints) {
         struct PutBack<'a>(&'a Parent, Option<Waker>);
 

@@ -1,7 +1,7 @@
 //! The closures of a supervisor.
 
 use crate::outcome::Failure;
-use crate::settings::Unset;
+use crate::settings::unset::Unset;
 
 /// Which failures restart.
 pub trait When<E> {

@@ -13,9 +13,9 @@ use crate::children::{Children, IntoChildren};
 use crate::handshake::GroupChild;
 use crate::outcome::Failure;
 use crate::policy::FailFast;
-use crate::settings::Unset;
 use crate::settings::delay::{Backoff, Delay, GraceEachTime, Made, NoBackoff, NoGrace};
 use crate::settings::signal::{NoSignal, OnSignal, Signal};
+use crate::settings::unset::Unset;
 
 type ErrorOf<I, P> = <<I as IntoChildren<P>>::Children as Children>::Stop;
 
