@@ -140,7 +140,7 @@ pub trait Children: Indexed {
     type Kept;
     /// What is made of the output that stopped the gather.
     type Stop;
-    /// Whether `Span::Woken` visits the woken children alone. If not, it visits all.
+    /// Whether `Visit::Woken` visits the woken children alone. If not, it visits all.
     const KNOWS_WOKEN: bool;
 
     /// How many there are or were, of a generation that has not ended. For `Debug`, as the next one, and for children
@@ -160,9 +160,9 @@ pub trait Children: Indexed {
     /// since its turn.
     fn rearm(self: Pin<&mut Self>, waker: &Waker);
 
-    /// Visits the live children of the span in its order, until the visitor breaks. Under `Woken` and `All` a child that
+    /// Visits the live children in the order of the visit, until the visitor breaks. Under `Woken` and `All` a child that
     /// is visited no longer counts as woken; one that the visit did not come to still does.
-    fn visit<V: Visitor>(self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()>;
+    fn visit<V: Visitor>(self: Pin<&mut Self>, which: Visit, visitor: &mut V) -> ControlFlow<()>;
 
     /// Drops what was kept, but not the output that stopped the gather.
     fn discard_kept(self: Pin<&mut Self>);
@@ -182,7 +182,7 @@ pub trait Children: Indexed {
 
 /// Which children a visit is about, and in which order.
 #[derive(Clone, Copy)]
-pub enum Span {
+pub enum Visit {
     /// The woken ones below an index: in index order from `from` on, then those before it.
     Woken { from: usize, below: usize },
     /// All of them, woken or not, in index order.
@@ -191,17 +191,17 @@ pub enum Span {
     From(usize),
 }
 
-impl Span {
+impl Visit {
     /// The indices, one range after the other.
     #[inline(always)]
     pub(crate) fn ranges(self) -> [Range<usize>; 2] {
         match self {
-            Span::Woken { from, below } => {
+            Visit::Woken { from, below } => {
                 let from = from.min(below);
                 [from..below, 0..from]
             }
-            Span::All => [0..usize::MAX, 0..0],
-            Span::From(start) => [start..usize::MAX, 0..0],
+            Visit::All => [0..usize::MAX, 0..0],
+            Visit::From(start) => [start..usize::MAX, 0..0],
         }
     }
 }

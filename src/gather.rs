@@ -16,7 +16,7 @@ use pin_project::pin_project;
 use self::pass::{Abandon, Cancel, PassEnd, Turn, any_drains, count_live};
 use self::progress::{Phase, Progress};
 use self::states::States;
-use crate::children::{Children, Indexed, Span};
+use crate::children::{Children, Indexed, Visit};
 use crate::handshake::{Guard, Handshake};
 use crate::judge::{Left, Policy};
 use crate::outcome::Cause;
@@ -180,7 +180,7 @@ where
             this.children.as_mut().discard_kept();
         }
         if this.children.as_mut().is_live() {
-            let _ = this.children.as_mut().visit(Span::From(0), &mut Cancel { concurrency: this.concurrency });
+            let _ = this.children.as_mut().visit(Visit::From(0), &mut Cancel { concurrency: this.concurrency });
         }
         if this.children.as_mut().is_live() {
             this.grace.begin(None);
@@ -207,7 +207,7 @@ where
             return Poll::Pending;
         }
         event!(WARN, children = count_live(this.children.as_mut()); "grace over");
-        let _ = this.children.as_mut().visit(Span::From(0), &mut Abandon);
+        let _ = this.children.as_mut().visit(Visit::From(0), &mut Abandon);
         Poll::Ready(())
     }
 

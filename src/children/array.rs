@@ -14,7 +14,7 @@ use core::pin::Pin;
 use core::task::Waker;
 
 use super::slot::{Slot, SlotOf, SlotUnder};
-use super::{Children, Container, Indexed, IntoChildren, Span, Visitor, sealed};
+use super::{Children, Container, Indexed, IntoChildren, Visit, Visitor, sealed};
 use crate::child::{Child, IntoChild};
 use crate::judge::{Judge, Policy};
 
@@ -91,8 +91,8 @@ where
     fn rearm(self: Pin<&mut Self>, _: &Waker) {}
 
     #[inline]
-    fn visit<V: Visitor>(mut self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()> {
-        for range in span.ranges() {
+    fn visit<V: Visitor>(mut self: Pin<&mut Self>, which: Visit, visitor: &mut V) -> ControlFlow<()> {
+        for range in which.ranges() {
             for index in range.start..range.end.min(N) {
                 if let Some(place) = self.as_mut().slot(index).live() {
                     visitor.visit(index, place)?;

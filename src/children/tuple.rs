@@ -9,7 +9,7 @@ use core::task::Waker;
 use pin_project::pin_project;
 
 use super::slot::{Slot, SlotOf, SlotUnder};
-use super::{Children, Container, Indexed, IntoChildren, Span, Visitor, sealed};
+use super::{Children, Container, Indexed, IntoChildren, Visit, Visitor, sealed};
 use crate::arity::for_each_arity;
 use crate::child::{Child, IntoChild};
 use crate::judge::{Judge, Policy};
@@ -112,9 +112,9 @@ macro_rules! tuples {
             fn rearm(self: Pin<&mut Self>, _: &Waker) {}
 
             #[inline(always)]
-            fn visit<V_: Visitor>(self: Pin<&mut Self>, span: Span, visitor: &mut V_) -> ControlFlow<()> {
+            fn visit<V_: Visitor>(self: Pin<&mut Self>, which: Visit, visitor: &mut V_) -> ControlFlow<()> {
                 let mut this = self.project();
-                let [mut bits, mut later] = span.ranges().map(bits);
+                let [mut bits, mut later] = which.ranges().map(bits);
                 // A loop, so that each child's poll is compiled once.
                 loop {
                     $(if bits & 1 << $index != 0 {

@@ -22,7 +22,7 @@ use core::ops::{ControlFlow, Range};
 use core::pin::Pin;
 use core::task::{Context, Waker};
 
-use super::{Children, Container, Indexed, IntoChildren, Place, Span, Visitor, sealed};
+use super::{Children, Container, Indexed, IntoChildren, Place, Visit, Visitor, sealed};
 use crate::child::{Child, IntoChild};
 use crate::judge::{End, Judge, Policy};
 use crate::readiness::{OpenGroup, WakerBlock};
@@ -249,12 +249,12 @@ where
     }
 
     #[inline]
-    fn visit<V: Visitor>(self: Pin<&mut Self>, span: Span, visitor: &mut V) -> ControlFlow<()> {
+    fn visit<V: Visitor>(self: Pin<&mut Self>, which: Visit, visitor: &mut V) -> ControlFlow<()> {
         let Buffer { children, started, .. } = self.get_mut();
         let Some(started) = started else { return ControlFlow::Continue(()) };
-        match span {
-            Span::Woken { .. } => {
-                for range in span.ranges() {
+        match which {
+            Visit::Woken { .. } => {
+                for range in which.ranges() {
                     let mut groups = started.block.woken(range.clone());
                     while let Some(number) = groups.next_group(&started.block) {
                         let mut group = Group::open(children, started, number);
@@ -274,9 +274,9 @@ where
                     }
                 }
             }
-            Span::All | Span::From(_) => {
-                let [Range { start: from, .. }, _] = span.ranges();
-                let takes_wakes = matches!(span, Span::All);
+            Visit::All | Visit::From(_) => {
+                let [Range { start: from, .. }, _] = which.ranges();
+                let takes_wakes = matches!(which, Visit::All);
                 for number in started.block.group_of(from)..started.block.groups() {
                     let mut group = Group::open(children, started, number);
                     for position in group.open.live(from) {

@@ -83,6 +83,11 @@ pub fn gather<I: Container>(children: I) -> Group<I> {
 /// [`cancel_when`](Self::cancel_when) it ends with `Err(Cancelled)`, with [`report`](Self::report) with its report. One
 /// that has failed before, and is draining, ends with its error.
 ///
+/// *"`Group<…>` is not a future"*, at an `.await`, means that the children do not fit the policy: under fail-fast each must
+/// return a `Result`, with one type of error. For children of any output there are [`settle`](Self::settle) and
+/// [`race`](Self::race); for errors of several types `map_err`, or [`report`](Self::report). Where a [`Future`] is wanted it
+/// means that `.into_future()` is missing.
+///
 /// The parameters after the container are its settings; each has a method that sets it, at most once, in any order. A
 /// setting made twice does not compile ("this was set before"), nor does a second policy ("the policy was chosen
 /// before").

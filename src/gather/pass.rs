@@ -6,7 +6,7 @@ use core::task::{Context, Waker};
 
 use super::progress::Round;
 use crate::child::{Child as _, OnCancel};
-use crate::children::{Children, Index, Place, Span, Step, Visitor};
+use crate::children::{Children, Index, Place, Step, Visit, Visitor};
 use crate::judge::End;
 use crate::settings::concurrency::Concurrency;
 use crate::trace::event;
@@ -43,17 +43,17 @@ impl<L: Concurrency> Turn<'_, '_, L> {
         round: &mut Round<C::Index>,
     ) -> PassEnd {
         let started = self.concurrency.started();
-        let span = match self.is_first {
-            true if DRAINS => Span::All,
-            true => Span::From(0),
-            false => Span::Woken { from: round.next.get(), below: started },
+        let which = match self.is_first {
+            true if DRAINS => Visit::All,
+            true => Visit::From(0),
+            false => Visit::Woken { from: round.next.get(), below: started },
         };
         let starts_later = L::LIMITED && !self.is_first;
         let may_cut = C::KNOWS_WOKEN && !self.is_first;
         let mut pass = Pass::<_, DRAINS> { turn: self, may_cut, began: None, fruitless: 0, end: PassEnd::Through };
-        let _ = children.as_mut().visit(span, &mut pass);
+        let _ = children.as_mut().visit(which, &mut pass);
         if starts_later && !matches!(pass.end, PassEnd::Stopped(_)) {
-            let _ = children.visit(Span::From(started), &mut pass);
+            let _ = children.visit(Visit::From(started), &mut pass);
         }
         if let Some(began) = pass.began {
             match C::KNOWS_WOKEN {
@@ -183,7 +183,7 @@ pub(super) fn count_live<C: Children>(children: Pin<&mut C>) -> usize {
     }
 
     let mut count = Count(0);
-    let _ = children.visit(Span::From(0), &mut count);
+    let _ = children.visit(Visit::From(0), &mut count);
     count.0
 }
 
@@ -197,5 +197,5 @@ pub(super) fn any_drains<C: Children>(children: Pin<&mut C>) -> bool {
         }
     }
 
-    children.visit(Span::From(0), &mut Drains).is_break()
+    children.visit(Visit::From(0), &mut Drains).is_break()
 }
