@@ -151,9 +151,7 @@ fn a_wake_while_the_drain_begins() {
 /// child in a word whose mark was taken away.
 #[test]
 fn two_wakers_against_passes_that_go_round() {
-    for (children, from, most, woken) in
-        [(2, 1, 1, [0, 1]), (4, 1, 2, [0, 1]), (9, 1, 1, [0, 1]), (9, 1, 2, [0, 1]), (9, 8, 1, [0, 8])]
-    {
+    for (children, from, most, woken) in [(4, 1, 2, [0, 1]), (9, 1, 1, [0, 1]), (9, 8, 1, [0, 8])] {
         let name = format!("passes of {most} from child {from} on, {woken:?} of {children} children");
         model(&name, move || {
             let mut block = WakerBlock::new(children);

@@ -2,21 +2,21 @@
 //!
 //! ```text
 //! cargo test --test suite                          # all of them
-//! cargo test --test suite conformance::            # a folder
+//! cargo test --test suite children::               # a folder
 //! cargo test --test suite gather::passes::         # a file
-//! cargo test --test suite -- --skip conformance::  # all but a folder
+//! cargo test --test suite -- --skip runtimes::     # all but a folder
 //! ```
-//!
-//! A filter matches anywhere in a test's path, so `gather::` also selects `conformance::gather::`.
 //!
 //! What is not here is a binary of its own, for a reason: `allocation` has an allocator that counts; `budget` sends
 //! signals to its process; `resources` starts processes, which inherit what is open; `threads` keeps every core busy;
-//! `faults` and `property` run longer with a variable; `tracing` needs that feature; `compile_fail` runs the compiler.
+//! `faults` and `property` run longer with a variable; `tracing` needs that feature; `compile_fail` runs the compiler;
+//! `conformance` is a binary so that both are built at once.
 
 // Only what works without any feature is built without `alloc`.
 mod core_only;
 #[cfg(feature = "alloc")]
 mod kit;
+
 /// One gather: what it promises in each container, under each policy and at each size.
 #[cfg(feature = "alloc")]
 mod gather {
@@ -44,15 +44,6 @@ mod children {
 mod restart {
     mod generations;
     mod report;
-}
-
-/// What the test suites of other libraries ask for, line by line.
-#[cfg(feature = "alloc")]
-mod conformance {
-    mod gather;
-    mod others;
-    mod supervisor;
-    mod taskgroup;
 }
 
 /// With real executors, and the libraries that are used with them.
