@@ -7,7 +7,7 @@ use super::Gather;
 use crate::adapters::Map;
 use crate::child::{Child, IntoChild};
 use crate::children::{Container, IntoChildren};
-use crate::handshake::GroupChild;
+use crate::handshake::{GroupChild, Handshake};
 use crate::judge::{Choose, Policy};
 use crate::policy::{Any, FailFast, Race, Reporting, Settle};
 use crate::settings::concurrency::{AtMost, Concurrency, Unbounded};
@@ -19,7 +19,7 @@ use crate::settings::unset::Unset;
 /// error, when the others have been cancelled and are gone.
 ///
 /// *When to use.* Wherever `try_join!` or `try_join_all` is, if a sibling of the failed child must have ended, or must
-/// clean up, before the caller goes on. See [`restart`](crate::restart()) for a group that is made anew when it fails.
+/// clean up, before the caller goes on. See [`restart`](crate::restart()) for a group that is restarted when it fails.
 ///
 /// *Children* are a tuple of up to 16, an array, or with the feature `alloc` a `Vec` or a boxed slice; see
 /// [`IntoChildren`]. All of them run in the task that polls the gather; nothing is spawned, and the children may
@@ -54,7 +54,7 @@ use crate::settings::unset::Unset;
 /// gone round, the next one begins behind the child with which the first of them began. A poll in which children are
 /// polled for the first time, or for the first time in the drain, is never cut.
 ///
-/// *Complexity.* See [`IntoChildren`] for who is polled and what is allocated.
+/// *Complexity.* See [`IntoChildren`] for which children are polled and what is allocated.
 ///
 /// # Examples
 ///
@@ -223,7 +223,7 @@ impl<I, P, G, S, L> Group<I, P, G, S, L> {
     ///     async move {
     ///         open.set(open.get() + 1);
     ///         most.set(most.get().max(open.get()));
-    ///         smol::future::yield_now().await; // in earnest: wait for the answer
+    ///         smol::future::yield_now().await; // in real code: wait for the answer
     ///         open.set(open.get() - 1);
     ///         Ok::<_, &str>(page)
     ///     }
@@ -417,11 +417,7 @@ where
 
 impl<I, P, G, S, L> IntoChild for Group<I, P, G, S, L>
 where
-    I: IntoChildren<P>,
-    P: Policy,
-    G: Delay<()>,
-    S: Signal,
-    L: Concurrency,
+    Self: IntoFuture<IntoFuture: Handshake>,
 {
     type Child = GroupChild<<Self as IntoFuture>::IntoFuture>;
 

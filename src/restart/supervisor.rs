@@ -10,7 +10,7 @@ use super::{Factory, Restart};
 use crate::adapters::Map;
 use crate::child::{Child, IntoChild};
 use crate::children::{Children, IntoChildren};
-use crate::handshake::GroupChild;
+use crate::handshake::{GroupChild, Handshake};
 use crate::outcome::Failure;
 use crate::policy::FailFast;
 use crate::settings::delay::{Backoff, Delay, GraceEachTime, Made, NoBackoff, NoGrace};
@@ -30,7 +30,7 @@ type ErrorOf<I, P> = <<I as IntoChildren<P>>::Children as Children>::Stop;
 /// it. A group is not restarted because it completed: a child that must not end returns an error when it does.
 ///
 /// *Generations.* `make` is called in the first poll, and again after a failure: after the last child of the old
-/// generation is gone, drained or dropped, and its grace with it. The whole generation is made anew, also the children
+/// generation is gone, drained or dropped, and its grace with it. The whole generation is restarted, including the children
 /// that had finished. A failure is shown to [`observe`](Supervisor::observe) when it is seen. When the drain has ended
 /// [`when`](Supervisor::when), the limit's clock and [`backoff`](Supervisor::backoff) run, in this order; none of them if
 /// the signal has overtaken the failure. Between two generations the restart yields to the executor at least once, so a group that fails at once, for ever, does not spin within one poll.
@@ -229,7 +229,7 @@ impl<I, M, L, G, S, W, O, B, P> Supervisor<I, M, L, G, S, W, O, B, P> {
     /// # use std::{cell::RefCell, future::ready, time::Duration};
     ///
     /// let slept = RefCell::new(vec![]);
-    /// let sleep = |delay: Duration| { // in earnest: the runtime's
+    /// let sleep = |delay: Duration| { // in real code: the runtime's
     ///     slept.borrow_mut().push(delay);
     ///     ready(())
     /// };
@@ -254,7 +254,7 @@ impl<I, M, L, G, S, W, O, B, P> Supervisor<I, M, L, G, S, W, O, B, P> {
     /// # use std::{cell::{Cell, RefCell}, future::ready, time::Duration};
     /// # let time = Cell::new(Duration::ZERO);
     /// # let pass = |time: &Cell<Duration>, seconds: Duration| time.set(time.get() + seconds);
-    /// # let now = || time.get(); // in earnest: that of the limit
+    /// # let now = || time.get(); // in real code: that of the limit
     /// # let slept = RefCell::new(vec![]);
     /// # let sleep = |delay: Duration| {
     /// #     slept.borrow_mut().push(delay.as_secs());
@@ -295,7 +295,7 @@ impl<I, M, L, G, S, W, O, B, P> Supervisor<I, M, L, G, S, W, O, B, P> {
 
     /// Ends it when `signal` is ready, whatever it is ready with. The output becomes `Result<Output, Cancelled>`.
     ///
-    /// A running generation is cancelled, and its drain waited for; a drain after a failure is let to its end; a
+    /// A running generation is cancelled, and its drain waited for; a drain after a failure is waited for; a
     /// backoff ends at once. No further generation is made: a signal that is seen in the same poll as a failure wins.
     /// The signal is polled before the children, the backoff or the making of a generation in every poll, so that they
     /// cannot use up the runtime's budget before it; and if it is pending then, once more after them.
@@ -319,7 +319,7 @@ impl<I, M, L, G, S, W, O, B, P> Supervisor<I, M, L, G, S, W, O, B, P> {
     /// let group = group
     ///     .observe(|failure| {
     ///         if failure.restarts == 2 {
-    ///             let _ = stop.take().expect("once").send(()); // in earnest: from elsewhere
+    ///             let _ = stop.take().expect("once").send(()); // in real code: from elsewhere
     ///         }
     ///     })
     ///     .cancel_when(stopped);
@@ -349,7 +349,7 @@ impl<I, M, L, G, S, W, O, B, P> Supervisor<I, M, L, G, S, W, O, B, P> {
     /// });
     /// let group = group.grace(|| {
     ///     graces += 1;
-    ///     ready(()) // in earnest: a timer, such as `tokio::time::sleep`
+    ///     ready(()) // in real code: a timer, such as `tokio::time::sleep`
     /// });
     /// assert!(pollster::block_on(group).is_err());
     /// assert_eq!(graces, 3);
@@ -435,7 +435,7 @@ where
 
 impl<I, M, L, G, S, W, O, B, P> IntoChild for Supervisor<I, M, L, G, S, W, O, B, P>
 where
-    Self: IntoFuture<IntoFuture: crate::handshake::Handshake>,
+    Self: IntoFuture<IntoFuture: Handshake>,
 {
     type Child = GroupChild<<Self as IntoFuture>::IntoFuture>;
 
