@@ -37,16 +37,16 @@ use core::task::{Context, Poll};
 ///     type Output = Result<usize, &'static str>;
 ///
 ///     fn poll_child(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-///         Poll::Pending // in earnest: register `cx.waker()` for the interrupt, then look
+///         Poll::Pending // in real code: register `cx.waker()` for the interrupt, then look
 ///     }
 ///
 ///     fn cancel(mut self: Pin<&mut Self>) -> OnCancel {
-///         self.stopping = true; // in earnest: clear the enable bit
+///         self.stopping = true; // in real code: clear the enable bit
 ///         OnCancel::Drain
 ///     }
 ///
 ///     fn poll_drain(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Output>> {
-///         assert!(self.stopping); // in earnest: read the idle bit
+///         assert!(self.stopping); // in real code: read the idle bit
 ///         Poll::Ready(None)
 ///     }
 /// }

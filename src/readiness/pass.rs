@@ -191,7 +191,7 @@ impl Drop for OpenGroup<'_> {
         let ended = live.get() & !self.live;
         live.set(self.live);
         kept.set(self.kept);
-        // Who has ended is polled no more: a wake of it is nothing to be polled for.
+        // Ended children are never polled again, so discard their wakes.
         if ready.load(Ordering::Relaxed) & ended != 0 {
             ready.fetch_and(!ended, Ordering::AcqRel);
         }

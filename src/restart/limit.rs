@@ -128,7 +128,7 @@ impl Limit {
     ///
     /// let mut ticks = 0;
     /// let limit = Limit::within_const::<5, _>(Duration::from_secs(60), move || {
-    ///     ticks += 1; // in earnest: read a timer
+    ///     ticks += 1; // in real code: read a timer
     ///     Duration::from_millis(ticks)
     /// });
     /// let given_up = pollster::block_on(restart(limit, || [ready(Err::<(), _>("broken"))])).unwrap_err();
