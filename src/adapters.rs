@@ -2,6 +2,7 @@
 
 #[cfg(feature = "alloc")]
 mod boxed;
+mod finally;
 
 use core::fmt;
 use core::pin::Pin;
@@ -11,6 +12,7 @@ use pin_project::pin_project;
 
 #[cfg(feature = "alloc")]
 pub use self::boxed::{BoxChild, LocalBoxChild};
+pub use self::finally::Finally;
 use crate::child::{Child, OnCancel};
 
 /// Extension of every [`Future`]: how it is cancelled as a child of a gather.
@@ -20,9 +22,10 @@ use crate::child::{Child, OnCancel};
 /// | plain | is dropped in place, at once |
 /// | [`on_cancel`](Self::on_cancel) | is told through the hook, then polled to its own end |
 /// | [`cleanup`](Self::cleanup) | is dropped in place, then its clean-up is polled to its end |
+/// | [`finally`](Self::finally) | the same; its clean-up also runs when it ends by itself |
 /// | [`shield`](Self::shield) | is told nothing, and polled to its own end |
 ///
-/// The last three hold the gather back until they have ended, at most for its `grace`. None of them runs when the
+/// All but a plain one hold the gather back until they have ended, at most for its `grace`. None of them runs when the
 /// gather is dropped: dropping is not draining.
 ///
 /// The adapters are [`Child`]ren and no longer futures, so that none of them is awaited by mistake outside of a gather,
@@ -103,6 +106,44 @@ pub trait CancelExt: Future + Sized {
         C: Future,
     {
         Cleanup { stage: Stage::Work { work: self, started: false }, make: Some(make), call: |make| make() }
+    }
+
+    /// As [`cleanup`](Self::cleanup), and the clean-up also runs when the future ends by itself: at every end.
+    ///
+    /// `make` is called once, when the future has been destroyed, because it ended or because it was cut off. It is not
+    /// called for a future that was never polled, nor when the gather is dropped.
+    ///
+    /// Until the clean-up has ended, the future's output is kept. If that output ends the gather (an `Err` under
+    /// fail-fast), the siblings are cancelled in the poll in which the *future* ended: the clean-up goes on beside theirs,
+    /// within the same [`grace`](crate::Group::grace). When the grace is over first, the clean-up is dropped, and the
+    /// output is not lost. A future that is cut off ends without a result.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, gather};
+    /// use std::cell::RefCell;
+    /// use std::future::{pending, ready};
+    ///
+    /// let log = RefCell::new(Vec::new());
+    /// let close = |name| {
+    ///     let log = &log;
+    ///     move || async move { log.borrow_mut().push(name) }
+    /// };
+    /// let calm = ready(Ok::<_, &str>(1)).finally(close("calm"));
+    /// let failing = ready(Err::<(), _>("failed")).finally(close("failing"));
+    /// let cut_off = pending::<Result<(), _>>().finally(close("cut off"));
+    /// let never_polled = pending::<Result<(), _>>().finally(close("never polled"));
+    /// let group = gather((calm, cut_off, failing, never_polled));
+    /// assert_eq!(pollster::block_on(group), Err("failed"));
+    /// assert_eq!(*log.borrow(), ["calm", "failing", "cut off"]);
+    /// ```
+    fn finally<M, C>(self, make: M) -> Finally<Self, M, C>
+    where
+        M: FnOnce() -> C,
+        C: Future,
+    {
+        Finally::new(self.cleanup(make))
     }
 
     /// Told nothing when the gather is cancelled, and polled until it ends by itself.
@@ -225,10 +266,12 @@ impl<F: Future, M, C: Future> Child for Cleanup<F, M, C> {
 
     fn cancel(self: Pin<&mut Self>) -> OnCancel {
         let mut stage = self.project().stage;
-        if let StageProj::Work { started: false, .. } = stage.as_mut().project() {
-            return OnCancel::Drop;
+        match stage.as_mut().project() {
+            StageProj::Work { started: false, .. } => return OnCancel::Drop,
+            StageProj::Work { started: true, .. } => stage.set(Stage::Cancelled),
+            // The work has ended by itself: see `Finally`.
+            StageProj::Cancelled | StageProj::Cleaning(_) => {}
         }
-        stage.set(Stage::Cancelled);
         OnCancel::Drain
     }
 
@@ -384,7 +427,6 @@ macro_rules! impl_map {
         }
     )*};
 }
-#[cfg(feature = "alloc")]
 use impl_map;
 
 impl_map! { WithHook<F, H> Cleanup<F, M, C> Shield<F> Map<C: Child, F, T, O> }

@@ -17,6 +17,10 @@ use core::task::{Context, Poll};
 /// *Cancellation.* Whatever the child owes the world when it goes without an answer (the gather was dropped, the grace
 /// is over, a sibling panicked) it must do in its destructor: it is not told then.
 ///
+/// *An output before the end.* A child whose output is known before it has ended, such as one that cleans up after its
+/// work, shows it through [`output`](Self::output). If that output ends the group, the group need not wait for the
+/// clean-up to cancel the siblings.
+///
 /// *Its output* has no adapters: it is made what the siblings need within [`poll_child`](Self::poll_child), or, with an
 /// allocator, by `BoxChild::new(child).map(…)`.
 ///
@@ -85,6 +89,33 @@ pub trait Child {
     /// to a late result.
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
         self.poll_child(cx).map(Some)
+    }
+
+    /// Its output, if that is known before it has ended. By default `None`.
+    ///
+    /// Looked at when [`poll_child`](Self::poll_child) is pending. If this output ends the group (an `Err` under
+    /// fail-fast), the group is cancelled in that very poll, with this child as the cause. The child is then told like
+    /// its siblings, and polled through [`poll_drain`](Self::poll_drain) until it has ended.
+    ///
+    /// A child that shows an output keeps it until it has ended with it, or until
+    /// [`take_output`](Self::take_output) has taken it.
+    ///
+    /// # Panics
+    ///
+    /// It should not. The group panics in the poll in which a child ends whose output has ended the group, if the child
+    /// then has another output, or none.
+    fn output(self: Pin<&mut Self>) -> Option<&Self::Output> {
+        None
+    }
+
+    /// Takes the output that is known before it has ended. By default `None`.
+    ///
+    /// Called at most once: when the child is about to be dropped although it has not ended, because it answered
+    /// [`OnCancel::Drop`] or the grace is over, so that its output is not lost; or by an adapter that changes the output,
+    /// as soon as [`output`](Self::output) shows it. In the second case the child is polled on through
+    /// [`poll_drain`](Self::poll_drain), whether it was told or not, and ends with `None`.
+    fn take_output(self: Pin<&mut Self>) -> Option<Self::Output> {
+        None
     }
 
     /// Whether something is lost when it is dropped untold, so that `tracing` warns of it.

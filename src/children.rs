@@ -153,6 +153,9 @@ pub trait Children: Indexed {
     /// Whether a child is left.
     fn is_live(self: Pin<&mut Self>) -> bool;
 
+    /// The last child below this index that has not ended.
+    fn last_live(self: Pin<&mut Self>, below: usize) -> Option<usize>;
+
     /// Called before the first visit.
     fn start(self: Pin<&mut Self>);
 
@@ -173,7 +176,8 @@ pub trait Children: Indexed {
     /// Takes what is made of the output that stopped the gather, which the child of this index left.
     fn take_stop(self: Pin<&mut Self>, index: usize) -> Self::Stop;
 
-    /// Looks at it, also where the output was kept with the others. `None`: the policy makes nothing of it to look at.
+    /// Looks at it, also where the child has not ended, or the output was kept with the others. `None`: the policy makes
+    /// nothing of it to look at.
     fn stop_at(self: Pin<&mut Self>, index: usize) -> Option<&Self::Stop>;
 
     /// Drops all that is left, in index order.
@@ -218,6 +222,8 @@ pub enum Step {
     Ended,
     /// It ended, and with it the gather. Only of a running child.
     Stopped,
+    /// It has not ended, but its output is known, and ends the gather. Only of a running child.
+    Stopping,
 }
 
 /// The place of one live child in its container, and the steps of its life:
@@ -227,8 +233,11 @@ pub enum Step {
 /// live ──────────────────> judge ─┼ keep ──────> keep(Done)
 ///  │                              └ stop ──────> stop
 ///  │ cancel ── Drop ─────────────────────┐
-///  └────────── Drain ─> live, drained: ──┴ keeps all ─> keep(Drained | Dropped), else discard
+///  └────────── Drain ─> live, drained: ──┴ keeps all ─> keep(Drained | Dropped | Abandoned), else discard
 /// ```
+///
+/// A child that stops the gather before it has ended, by the output that it shows, is cancelled as its siblings are. In
+/// the end its output is judged as above.
 ///
 /// Whether a live child is pending or draining is not written down for each: in a gather that runs all are pending, in
 /// one that drains all are draining.
@@ -259,7 +268,10 @@ pub trait Place: Sized {
     #[inline(always)]
     fn poll(mut self, cx: &mut Context<'_>) -> Step {
         match self.poll_with(cx, Child::poll_child) {
-            Poll::Pending => Step::Pending,
+            Poll::Pending => match self.child().output() {
+                Some(output) if Self::Policy::stops(output) => Step::Stopping,
+                _ => Step::Pending,
+            },
             Poll::Ready(output) => {
                 let stops = Self::Policy::stops(&output);
                 if stops && !Self::Policy::KEEPS_ALL {
@@ -273,32 +285,62 @@ pub trait Place: Sized {
     }
 
     #[inline(always)]
-    fn cancel(mut self) -> OnCancel {
+    fn cancel(mut self, is_cause: bool) -> OnCancel {
         let answer = self.child().cancel();
         if let OnCancel::Drop = answer {
-            self.end(End::Dropped);
+            self.cut_off(End::Dropped, is_cause);
         }
         answer
     }
 
     #[inline(always)]
-    fn drain(mut self, cx: &mut Context<'_>) -> Step {
-        match self.poll_with(cx, Child::poll_drain) {
+    fn drain(mut self, cx: &mut Context<'_>, is_cause: bool) -> Step {
+        let polled = self.poll_with(cx, Child::poll_drain);
+        self.drained(polled, is_cause)
+    }
+
+    /// Polls a child that is not told yet, though the cause is set.
+    #[inline(always)]
+    fn poll_late(mut self, cx: &mut Context<'_>, is_cause: bool) -> Step {
+        let polled = self.poll_with(cx, Child::poll_child);
+        self.drained(polled.map(Some), is_cause)
+    }
+
+    #[inline(always)]
+    fn drained(self, polled: Poll<Option<OutputOf<Self>>>, is_cause: bool) -> Step {
+        match polled {
             Poll::Pending => Step::Pending,
             Poll::Ready(output) => {
-                self.end(End::Drained(output));
+                self.end(End::Drained(output), is_cause);
                 Step::Ended
             }
         }
     }
 
-    /// An end after the cause.
+    /// Drops the child although it has not ended. An output that is known is not lost.
     #[inline(always)]
-    fn end(self, end: End<OutputOf<Self>>) {
-        if Self::Policy::KEEPS_ALL {
-            self.keep(end);
-        } else {
-            self.discard();
+    fn cut_off(mut self, end: End<OutputOf<Self>>, is_cause: bool) {
+        let end = match self.child().take_output() {
+            Some(output) => End::Drained(Some(output)),
+            None => end,
+        };
+        self.end(end, is_cause);
+    }
+
+    /// An end after the cause, which may be this child's own output.
+    #[inline(always)]
+    fn end(self, end: End<OutputOf<Self>>, is_cause: bool) {
+        match end {
+            End::Drained(Some(output)) if is_cause && Self::Policy::stops(&output) => {
+                if Self::Policy::KEEPS_ALL {
+                    self.keep(End::Done(output));
+                } else {
+                    self.stop(output);
+                }
+            }
+            _ if is_cause => panic!("a child's output has ended the group, but the child ended without it"),
+            end if Self::Policy::KEEPS_ALL => self.keep(end),
+            _ => self.discard(),
         }
     }
 }

@@ -20,8 +20,11 @@ use crate::children::{Children, Indexed, Visit};
 use crate::handshake::{Guard, Handshake};
 use crate::judge::{Left, Policy};
 use crate::outcome::Cause;
+use crate::settings::cancelling::Cancelling;
 use crate::settings::concurrency::{Concurrency, Unbounded};
-use crate::settings::delay::{Delay, NoGrace};
+use crate::settings::delay::Delay;
+use crate::settings::hook::Hook;
+use crate::settings::order::Order;
 use crate::settings::signal::{NoSignal, Signal};
 use crate::trace::{Loses, Scope, event, span};
 
@@ -38,12 +41,12 @@ pub use group::{GatherOf, Group, gather};
 /// rust-lang/rust#137750, and Miri reports it; the crate itself never does so.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Gather<C: Indexed, G = NoGrace, S = NoSignal, L = Unbounded> {
+pub struct Gather<C: Indexed, K = Cancelling, S = NoSignal, L = Unbounded> {
     #[pin]
     children: C,
     progress: Progress<C::Index>,
     #[pin]
-    grace: G,
+    cancelling: K,
     #[pin]
     signal: S,
     concurrency: L,
@@ -52,13 +55,13 @@ pub struct Gather<C: Indexed, G = NoGrace, S = NoSignal, L = Unbounded> {
 
 type Output<C, S> = <<C as Children>::Policy as Policy>::Output<<C as Children>::Kept, <C as Children>::Stop, S>;
 
-impl<C: Children, G, S, L> Gather<C, G, S, L> {
+impl<C: Children, K, S, L> Gather<C, K, S, L> {
     #[inline(always)]
-    fn new(children: C, grace: G, signal: S, concurrency: L) -> Self {
+    fn new(children: C, cancelling: K, signal: S, concurrency: L) -> Self {
         Gather {
             children,
             progress: Progress::new(Phase::Unpolled),
-            grace,
+            cancelling,
             signal,
             concurrency,
             scope: Scope::closed(),
@@ -71,10 +74,10 @@ impl<C: Children, G, S, L> Gather<C, G, S, L> {
     }
 }
 
-impl<C: Children, G> Gather<C, G> {
+impl<C: Children, K> Gather<C, K> {
     /// Has ended, and waits for [`renew`](Self::renew).
-    pub(crate) fn vacant(children: C, grace: G) -> Self {
-        let mut gather = Gather::new(children, grace, NoSignal, Unbounded);
+    pub(crate) fn vacant(children: C, cancelling: K) -> Self {
+        let mut gather = Gather::new(children, cancelling, NoSignal, Unbounded);
         gather.progress = Progress::new(Phase::Ended);
         gather
     }
@@ -93,10 +96,12 @@ impl<C: Children, G> Gather<C, G> {
     }
 }
 
-impl<C, G, S, L> Gather<C, G, S, L>
+impl<C, G, H, R, S, L> Gather<C, Cancelling<G, H, R>, S, L>
 where
     C: Children,
     G: Delay<()>,
+    H: Hook,
+    R: Order,
     S: Signal,
     L: Concurrency,
 {
@@ -149,7 +154,8 @@ where
             this.progress.phase = Phase::Running;
         }
 
-        let turn = Turn { cx, concurrency: this.concurrency, is_first };
+        let order = this.cancelling.project().order;
+        let turn = Turn { cx, concurrency: this.concurrency, order, cause: None, is_first };
         let end = turn.pass::<C, false>(this.children.as_mut(), &mut this.progress.round);
         if let PassEnd::Stopped(index) = end {
             let cause = C::Policy::cause(index);
@@ -169,21 +175,29 @@ where
         None
     }
 
-    /// Sets the cause, and tells or drops every pending child.
+    /// Sets the cause, and tells or drops every pending child; in reverse, the last ones.
     #[inline(always)]
     fn cancel_children(self: Pin<&mut Self>, cause: Cause) {
         let mut this = self.project();
+        let cancelling = this.cancelling.project();
         event!(DEBUG, cause = %cause; "cancelling");
         this.progress.set(Phase::Told, cause);
+        cancelling.order.set_told_from(usize::MAX);
         this.signal.end();
+        cancelling.hook.call(cause);
         if !C::Policy::KEEPS_ALL {
             this.children.as_mut().discard_kept();
         }
         if this.children.as_mut().is_live() {
-            let _ = this.children.as_mut().visit(Visit::From(0), &mut Cancel { concurrency: this.concurrency });
+            let mut cancel = Cancel { concurrency: this.concurrency, cause: cause.index() };
+            if R::IN_REVERSE {
+                cancel.last(this.children.as_mut(), cancelling.order);
+            } else {
+                let _ = this.children.as_mut().visit(Visit::From(0), &mut cancel);
+            }
         }
         if this.children.as_mut().is_live() {
-            this.grace.begin(None);
+            cancelling.grace.begin(None);
             event!(DEBUG, children = count_live(this.children); "draining");
         }
     }
@@ -191,31 +205,48 @@ where
     /// Polls the told children, their grace before and after them. Ready when no child is left.
     #[inline(always)]
     fn drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        if !this.children.as_mut().is_live() {
+        let this = self.project();
+        let mut children = this.children;
+        if !children.as_mut().is_live() {
             return Poll::Ready(());
         }
-        let is_over = this.grace.as_mut().poll_over(cx).is_ready();
+        let cancelling = this.cancelling.project();
+        let (mut grace, order) = (cancelling.grace, cancelling.order);
+        let is_over = grace.as_mut().poll_over(cx).is_ready();
         let is_first = mem::replace(&mut this.progress.phase, Phase::Draining) == Phase::Told;
-        let turn = Turn { cx, concurrency: this.concurrency, is_first };
-        let end = turn.pass::<C, true>(this.children.as_mut(), &mut this.progress.round);
-        if !this.children.as_mut().is_live() {
+        let cause = this.progress.cause().and_then(Cause::index);
+        let mut is_told = R::IN_REVERSE && is_first;
+        let mut end = PassEnd::Through;
+        if !is_told {
+            let turn = Turn { cx, concurrency: this.concurrency, order, cause, is_first };
+            end = turn.pass::<C, true>(children.as_mut(), &mut this.progress.round);
+        }
+        while R::IN_REVERSE {
+            is_told = is_told || Cancel { concurrency: this.concurrency, cause }.last(children.as_mut(), order);
+            if !mem::take(&mut is_told) {
+                break;
+            }
+            Turn { cx, concurrency: this.concurrency, order, cause, is_first }.drain_told(children.as_mut());
+        }
+        if !children.as_mut().is_live() {
             return Poll::Ready(());
         }
-        if !is_over && this.grace.poll_over(cx).is_pending() {
-            end.wait(this.children, cx.waker());
+        if !is_over && grace.poll_over(cx).is_pending() {
+            end.wait(children, cx.waker());
             return Poll::Pending;
         }
-        event!(WARN, children = count_live(this.children.as_mut()); "grace over");
-        let _ = this.children.as_mut().visit(Visit::From(0), &mut Abandon);
+        event!(WARN, children = count_live(children.as_mut()); "grace over");
+        Abandon { order, cause }.all(children);
         Poll::Ready(())
     }
 
     #[inline(always)]
     fn resolve(self: Pin<&mut Self>, cause: Cause) -> Option<Output<C, S>> {
         let mut this = self.project();
+        let cancelling = this.cancelling.project();
         this.signal.end();
-        this.grace.end();
+        cancelling.grace.end();
+        cancelling.hook.end();
         let left = match cause {
             _ if C::Policy::KEEPS_ALL => Left::Kept(this.children.as_mut().take_kept()),
             Cause::Completed => Left::Kept(this.children.as_mut().take_kept()),
@@ -248,10 +279,12 @@ where
     }
 }
 
-impl<C, G, S, L> Handshake for Gather<C, G, S, L>
+impl<C, G, H, R, S, L> Handshake for Gather<C, Cancelling<G, H, R>, S, L>
 where
     C: Children,
     G: Delay<()>,
+    H: Hook,
+    R: Order,
     S: Signal,
     L: Concurrency,
 {
@@ -308,11 +341,13 @@ where
         this.progress.phase = Phase::Panicked;
         this.children.clear();
         this.signal.end();
-        this.grace.end();
+        let cancelling = this.cancelling.project();
+        cancelling.grace.end();
+        cancelling.hook.end();
     }
 }
 
-impl<C, G, S, L> Future for Gather<C, G, S, L>
+impl<C, K, S, L> Future for Gather<C, K, S, L>
 where
     Self: Handshake,
     C: Children,
@@ -325,7 +360,7 @@ where
     }
 }
 
-impl<C, G, S, L> FusedFuture for Gather<C, G, S, L>
+impl<C, K, S, L> FusedFuture for Gather<C, K, S, L>
 where
     Self: Future,
     C: Children,
@@ -335,15 +370,19 @@ where
     }
 }
 
-impl<C: Children, G, S, L: Concurrency> fmt::Debug for Gather<C, G, S, L> {
+impl<C: Children, G, H, R: Order, S, L: Concurrency> fmt::Debug for Gather<C, Cancelling<G, H, R>, S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut gather = f.debug_struct("Gather");
         gather.field("phase", &self.progress.phase);
         if let Some(cause) = self.progress.cause() {
             gather.field("cause", &cause);
         }
-        let states =
-            States { children: &self.children, phase: self.progress.phase, started: self.concurrency.started() };
+        let states = States {
+            children: &self.children,
+            phase: self.progress.phase,
+            started: self.concurrency.started(),
+            told_from: self.cancelling.order.told_from(),
+        };
         gather.field("children", &states).finish_non_exhaustive()
     }
 }

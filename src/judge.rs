@@ -24,7 +24,12 @@ pub trait Judge<O> {
     fn keep(end: End<O>) -> Self::Kept;
     fn stop(output: O) -> Self::Stop;
 
-    /// Where everything is kept: the same of an output that was kept, to look at.
+    /// The same, to look at, of an output that its child still has.
+    fn stop_of(_: &O) -> Option<&Self::Stop> {
+        None
+    }
+
+    /// The same of an output that was kept, where everything is.
     fn stop_in(_: &Self::Kept) -> Option<&Self::Stop> {
         None
     }

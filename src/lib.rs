@@ -37,7 +37,7 @@ mod trace;
 
 #[cfg(feature = "alloc")]
 pub use adapters::{BoxChild, LocalBoxChild};
-pub use adapters::{CancelExt, Cleanup, Map, Shield, WithHook};
+pub use adapters::{CancelExt, Cleanup, Finally, Map, Shield, WithHook};
 pub use child::{Child, IntoChild, OnCancel};
 pub use children::IntoChildren;
 pub use gather::{Gather, GatherOf, Group, gather};

@@ -49,6 +49,10 @@ impl<T, E> Judge<Result<T, E>> for FailFast {
             Ok(_) => unreachable!("fail-fast stops at an error"),
         }
     }
+
+    fn stop_of(output: &Result<T, E>) -> Option<&E> {
+        output.as_ref().err()
+    }
 }
 
 impl Policy for FailFast {

@@ -20,7 +20,10 @@ use crate::children::{Children, Indexed, IntoChildren};
 use crate::gather::Gather;
 use crate::handshake::Handshake;
 use crate::outcome::{Cause, Failure};
-use crate::settings::delay::{Delay, NoBackoff, NoGrace};
+use crate::settings::cancelling::Cancelling;
+use crate::settings::delay::{Delay, NoBackoff};
+use crate::settings::hook::Hook;
+use crate::settings::order::Order;
 use crate::settings::signal::{NoSignal, Signal};
 use crate::trace::{Loses, Scope, event, span};
 
@@ -34,10 +37,10 @@ pub use supervisor::{Supervisor, restart};
 /// it and [`is_terminated`](FusedFuture::is_terminated) holds what [`Gather`] says of its own.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Restart<I, M, C: Indexed, T, L, G = NoGrace, S = NoSignal, W = Always, O = Nobody, B = NoBackoff> {
+pub struct Restart<I, M, C: Indexed, T, L, K = Cancelling, S = NoSignal, W = Always, O = Nobody, B = NoBackoff> {
     make: Factory<M, I>,
     #[pin]
-    gather: Gather<C, G>,
+    gather: Gather<C, K>,
     /// Of the last generation, until the next one is made.
     last: T,
     limit: L,
@@ -74,15 +77,15 @@ enum State {
     Panicked,
 }
 
-impl<I, M, C, T: Default, L, G, S, W, O, B> Restart<I, M, C, T, L, G, S, W, O, B>
+impl<I, M, C, T: Default, L, K, S, W, O, B> Restart<I, M, C, T, L, K, S, W, O, B>
 where
     C: Children,
     I: IntoChildren<C::Policy, Children = C>,
 {
-    fn new(make: Factory<M, I>, limit: L, grace: G, signal: S, when: W, observe: O, backoff: B) -> Self {
+    fn new(make: Factory<M, I>, limit: L, cancelling: K, signal: S, when: W, observe: O, backoff: B) -> Self {
         Restart {
             make,
-            gather: Gather::vacant(I::vacant(), grace),
+            gather: Gather::vacant(I::vacant(), cancelling),
             last: T::default(),
             limit,
             restarts: 0,
@@ -96,13 +99,15 @@ where
     }
 }
 
-impl<I, M, C, T, L, G, S, W, O, B> Restart<I, M, C, T, L, G, S, W, O, B>
+impl<I, M, C, T, L, G, H, R, S, W, O, B> Restart<I, M, C, T, L, Cancelling<G, H, R>, S, W, O, B>
 where
     C: Children<Policy: Supervise<C, Last = T>>,
     I: IntoChildren<C::Policy, Children = C>,
     T: Default,
     L: Allow,
     G: Delay<()>,
+    H: Hook,
+    R: Order,
     S: Signal,
     W: When<C::Stop>,
     O: Observe<C::Stop>,
@@ -195,13 +200,15 @@ where
     }
 }
 
-impl<I, M, C, T, L, G, S, W, O, B> Handshake for Restart<I, M, C, T, L, G, S, W, O, B>
+impl<I, M, C, T, L, G, H, R, S, W, O, B> Handshake for Restart<I, M, C, T, L, Cancelling<G, H, R>, S, W, O, B>
 where
     C: Children<Policy: Supervise<C, Last = T>>,
     I: IntoChildren<C::Policy, Children = C>,
     T: Default,
     L: Allow,
     G: Delay<()>,
+    H: Hook,
+    R: Order,
     S: Signal,
     W: When<C::Stop>,
     O: Observe<C::Stop>,
@@ -314,7 +321,7 @@ where
     }
 }
 
-impl<I, M, C, T, L, G, S, W, O, B> Future for Restart<I, M, C, T, L, G, S, W, O, B>
+impl<I, M, C, T, L, K, S, W, O, B> Future for Restart<I, M, C, T, L, K, S, W, O, B>
 where
     Self: Handshake,
     C: Indexed,
@@ -326,7 +333,7 @@ where
     }
 }
 
-impl<I, M, C, T, L, G, S, W, O, B> FusedFuture for Restart<I, M, C, T, L, G, S, W, O, B>
+impl<I, M, C, T, L, K, S, W, O, B> FusedFuture for Restart<I, M, C, T, L, K, S, W, O, B>
 where
     Self: Future,
     C: Indexed,
@@ -336,7 +343,10 @@ where
     }
 }
 
-impl<I, M, C: Children, T, L, G, S, W, O, B> fmt::Debug for Restart<I, M, C, T, L, G, S, W, O, B> {
+impl<I, M, C: Indexed, T, L, K, S, W, O, B> fmt::Debug for Restart<I, M, C, T, L, K, S, W, O, B>
+where
+    Gather<C, K>: fmt::Debug,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut restart = f.debug_struct("Restart");
         restart.field("state", &self.state).field("restarts", &self.restarts);

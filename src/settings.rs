@@ -1,16 +1,22 @@
 //! Settings of groups, as types. They are made by the methods of [`Group`](crate::Group) and
 //! [`Supervisor`](crate::Supervisor), and named where the type of a group or of its future is.
 
+pub(crate) mod cancelling;
 pub(crate) mod concurrency;
 pub(crate) mod delay;
+pub(crate) mod hook;
+pub(crate) mod order;
 pub(crate) mod signal;
 
+pub use cancelling::Cancelling;
 pub use concurrency::{AtMost, Unbounded};
 pub use delay::{Backoff, GraceEachTime, GraceOnce, NoBackoff, NoGrace};
+pub use hook::{HookEachTime, HookOnce, NoHook};
+pub use order::{AtOnce, InReverse};
 pub use signal::{NoSignal, OnSignal};
 
 pub(crate) mod unset {
-    use super::{NoBackoff, NoGrace, NoSignal, Unbounded};
+    use super::{AtOnce, NoBackoff, NoGrace, NoHook, NoSignal, Unbounded};
 
     /// A setting that was not made yet. Each is made at most once.
     #[diagnostic::on_unimplemented(message = "this was set before", label = "is set at most once for a group")]
@@ -19,5 +25,7 @@ pub(crate) mod unset {
     impl Unset for NoSignal {}
     impl Unset for NoGrace {}
     impl Unset for NoBackoff {}
+    impl Unset for NoHook {}
+    impl Unset for AtOnce {}
     impl Unset for Unbounded {}
 }

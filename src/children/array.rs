@@ -84,6 +84,10 @@ where
         (0..N).any(|index| self.as_mut().slot(index).is_live())
     }
 
+    fn last_live(mut self: Pin<&mut Self>, below: usize) -> Option<usize> {
+        (0..N.min(below)).rev().find(|index| self.as_mut().slot(*index).is_live())
+    }
+
     #[inline]
     fn start(self: Pin<&mut Self>) {}
 

@@ -102,6 +102,7 @@ where
 
     fn stop(self: Pin<&mut Self>) -> Option<&X> {
         match self.project() {
+            SlotProj::Live(child) => child.output().and_then(P::stop_of),
             SlotProj::Stopped(stop) => Some(stop),
             SlotProj::Kept(kept) => P::stop_in(kept),
             _ => unreachable!("the child that stopped the gather left its output"),

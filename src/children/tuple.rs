@@ -105,6 +105,15 @@ macro_rules! tuples {
                 false $(|| this.$child.as_mut().is_live())*
             }
 
+            fn last_live(self: Pin<&mut Self>, below: usize) -> Option<usize> {
+                let mut this = self.project();
+                let mut last = None;
+                $(if $index < below && this.$child.as_mut().is_live() {
+                    last = Some($index);
+                })*
+                last
+            }
+
             #[inline(always)]
             fn start(self: Pin<&mut Self>) {}
 

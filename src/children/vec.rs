@@ -227,6 +227,11 @@ where
         }
     }
 
+    fn last_live(self: Pin<&mut Self>, below: usize) -> Option<usize> {
+        let block = &self.get_mut().started.as_ref()?.block;
+        (0..below.min(block.children())).rev().find(|index| block.is_live(*index))
+    }
+
     fn start(self: Pin<&mut Self>) {
         let this = self.get_mut();
         // Zero also once it was started: the `Vec` itself knows of none then.
@@ -327,7 +332,13 @@ where
     }
 
     fn stop_at(self: Pin<&mut Self>, index: usize) -> Option<&X> {
-        let Started { block, cells, stopped } = self.get_mut().started.as_ref()?;
+        let Buffer { children, started, .. } = self.get_mut();
+        let Started { block, cells, stopped } = started.as_mut()?;
+        if block.is_live(index) {
+            // SAFETY: IN-PLACE, the child is there and stays where it is, and no group is open.
+            let child = unsafe { Pin::new_unchecked(&mut *children.as_mut_ptr().add(index)) };
+            return child.output().and_then(P::stop_of);
+        }
         if !block.is_kept(index) {
             return stopped.as_ref();
         }

@@ -9,6 +9,7 @@ use crate::child::{Child as _, OnCancel};
 use crate::children::{Children, Index, Place, Step, Visit, Visitor};
 use crate::judge::End;
 use crate::settings::concurrency::Concurrency;
+use crate::settings::order::Order;
 use crate::trace::event;
 
 /// When as many children in a row, each polled before and woken since, were pending again, the pass is cut: the runtime
@@ -16,9 +17,12 @@ use crate::trace::event;
 const FRUITLESS: u32 = 32;
 
 /// The turn of the children within a poll of the gather.
-pub(super) struct Turn<'a, 'b, L> {
+pub(super) struct Turn<'a, 'b, L, R> {
     pub(super) cx: &'a mut Context<'b>,
     pub(super) concurrency: &'a mut L,
+    pub(super) order: &'a R,
+    /// The child that is the cause.
+    pub(super) cause: Option<usize>,
     /// All children that may be polled are, woken or not.
     pub(super) is_first: bool,
 }
@@ -30,11 +34,11 @@ pub(super) enum PassEnd {
     Through,
     /// The children behind this index wait for the next pass.
     Cut(usize),
-    /// The child of this index ended, and with it the gather.
+    /// The output of the child of this index ends the gather.
     Stopped(usize),
 }
 
-impl<L: Concurrency> Turn<'_, '_, L> {
+impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
     /// Polls the children once, and starts those for which there is room. Writes down where the next pass begins.
     #[inline(always)]
     pub(super) fn pass<C: Children, const DRAINS: bool>(
@@ -46,11 +50,13 @@ impl<L: Concurrency> Turn<'_, '_, L> {
         let which = match self.is_first {
             true if DRAINS => Visit::All,
             true => Visit::From(0),
+            // Of the children that have not started one may have been told.
+            false if DRAINS && R::IN_REVERSE => Visit::Woken { from: round.next.get(), below: usize::MAX },
             false => Visit::Woken { from: round.next.get(), below: started },
         };
-        let starts_later = L::LIMITED && !self.is_first;
+        let starts_later = L::LIMITED && !self.is_first && !(DRAINS && R::IN_REVERSE);
         let may_cut = C::KNOWS_WOKEN && !self.is_first;
-        let mut pass = Pass::<_, DRAINS> { turn: self, may_cut, began: None, fruitless: 0, end: PassEnd::Through };
+        let mut pass = self.into_pass::<DRAINS>(may_cut);
         let _ = children.as_mut().visit(which, &mut pass);
         if starts_later && !matches!(pass.end, PassEnd::Stopped(_)) {
             let _ = children.visit(Visit::From(started), &mut pass);
@@ -62,6 +68,18 @@ impl<L: Concurrency> Turn<'_, '_, L> {
             }
         }
         pass.end
+    }
+
+    /// Polls the child that was told last, the last live one, whether it was woken or not.
+    #[inline(always)]
+    pub(super) fn drain_told<C: Children>(self, children: Pin<&mut C>) {
+        let told = Visit::From(self.order.told_from());
+        let _ = children.visit(told, &mut self.into_pass::<true>(false));
+    }
+
+    #[inline(always)]
+    fn into_pass<const DRAINS: bool>(self, may_cut: bool) -> Pass<'a, 'b, L, R, DRAINS> {
+        Pass { turn: self, may_cut, began: None, fruitless: 0, end: PassEnd::Through }
     }
 }
 
@@ -85,8 +103,8 @@ impl PassEnd {
 }
 
 /// Polls children; those at or above the ones that have started it starts.
-struct Pass<'a, 'b, L, const DRAINS: bool> {
-    turn: Turn<'a, 'b, L>,
+struct Pass<'a, 'b, L, R, const DRAINS: bool> {
+    turn: Turn<'a, 'b, L, R>,
     may_cut: bool,
     /// The first child that was polled.
     began: Option<usize>,
@@ -95,11 +113,19 @@ struct Pass<'a, 'b, L, const DRAINS: bool> {
     end: PassEnd,
 }
 
-impl<L: Concurrency, const DRAINS: bool> Visitor for Pass<'_, '_, L, DRAINS> {
+impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R, DRAINS> {
     #[inline(always)]
     fn visit(&mut self, index: usize, place: impl Place) -> ControlFlow<()> {
-        let Turn { cx, concurrency, is_first } = &mut self.turn;
-        let starts = if L::LIMITED { index >= concurrency.started() } else { *is_first && !DRAINS };
+        let Turn { cx, concurrency, order, cause, is_first } = &mut self.turn;
+        let is_told = DRAINS && index >= order.told_from();
+        let mut starts = if L::LIMITED { index >= concurrency.started() } else { *is_first && !DRAINS };
+        if DRAINS && R::IN_REVERSE && starts {
+            // Nobody starts but the child that was told. It does so without room: those who have it wait for its end.
+            if !is_told {
+                return ControlFlow::Continue(());
+            }
+            starts = false;
+        }
         if starts {
             if !concurrency.has_room() {
                 return ControlFlow::Break(());
@@ -107,8 +133,15 @@ impl<L: Concurrency, const DRAINS: bool> Visitor for Pass<'_, '_, L, DRAINS> {
             concurrency.start(index);
             event!(TRACE, child = index; "child started");
         }
+        let has_room = index < concurrency.started();
         self.began.get_or_insert(index);
-        match if DRAINS { place.drain(cx) } else { place.poll(cx) } {
+        let is_cause = *cause == Some(index);
+        let step = match DRAINS {
+            false => place.poll(cx),
+            true if is_told => place.drain(cx, is_cause),
+            true => place.poll_late(cx, is_cause),
+        };
+        match step {
             Step::Pending => {
                 if self.may_cut && !starts {
                     self.fruitless += 1;
@@ -121,8 +154,10 @@ impl<L: Concurrency, const DRAINS: bool> Visitor for Pass<'_, '_, L, DRAINS> {
             }
             Step::Ended => {
                 self.fruitless = 0;
-                concurrency.end();
-                if DRAINS {
+                if has_room {
+                    concurrency.end();
+                }
+                if is_told {
                     event!(DEBUG, child = index; "child drained");
                 } else {
                     event!(TRACE, child = index; "child ended");
@@ -134,6 +169,10 @@ impl<L: Concurrency, const DRAINS: bool> Visitor for Pass<'_, '_, L, DRAINS> {
                 self.end = PassEnd::Stopped(index);
                 ControlFlow::Break(())
             }
+            Step::Stopping => {
+                self.end = PassEnd::Stopped(index);
+                ControlFlow::Break(())
+            }
         }
     }
 }
@@ -141,12 +180,14 @@ impl<L: Concurrency, const DRAINS: bool> Visitor for Pass<'_, '_, L, DRAINS> {
 /// Tells or drops.
 pub(super) struct Cancel<'a, L> {
     pub(super) concurrency: &'a mut L,
+    /// The child that is the cause.
+    pub(super) cause: Option<usize>,
 }
 
 impl<L: Concurrency> Visitor for Cancel<'_, L> {
     #[inline(always)]
     fn visit(&mut self, index: usize, place: impl Place) -> ControlFlow<()> {
-        match place.cancel() {
+        match place.cancel(self.cause == Some(index)) {
             OnCancel::Drain => event!(DEBUG, child = index; "child told"),
             OnCancel::Drop => {
                 if L::LIMITED && index < self.concurrency.started() {
@@ -159,13 +200,53 @@ impl<L: Concurrency> Visitor for Cancel<'_, L> {
     }
 }
 
-/// Drops those that outlive the grace.
-pub(super) struct Abandon;
+impl<L: Concurrency> Cancel<'_, L> {
+    /// In reverse: tells or drops the last child, and those before it, until one drains. Whether one does that was not
+    /// told before.
+    pub(super) fn last<C: Children, R: Order>(&mut self, mut children: Pin<&mut C>, order: &mut R) -> bool {
+        while let Some(last) = children.as_mut().last_live(order.told_from().saturating_add(1)) {
+            if last == order.told_from() {
+                return false;
+            }
+            order.set_told_from(last);
+            let _ = children.as_mut().visit(Visit::From(last), self);
+            if children.as_mut().last_live(last + 1) == Some(last) {
+                return true;
+            }
+        }
+        false
+    }
+}
 
-impl Visitor for Abandon {
+/// Drops those that outlive the grace.
+pub(super) struct Abandon<'a, R> {
+    pub(super) order: &'a R,
+    /// The child that is the cause.
+    pub(super) cause: Option<usize>,
+}
+
+impl<R: Order> Abandon<'_, R> {
+    /// All that are left, in the order in which they would have been told.
+    pub(super) fn all<C: Children>(mut self, mut children: Pin<&mut C>) {
+        if !R::IN_REVERSE {
+            let _ = children.visit(Visit::From(0), &mut self);
+            return;
+        }
+        let mut below = usize::MAX;
+        while let Some(last) = children.as_mut().last_live(below) {
+            let _ = children.as_mut().visit(Visit::From(last), &mut self);
+            below = last;
+        }
+    }
+}
+
+impl<R: Order> Visitor for Abandon<'_, R> {
     #[inline(always)]
-    fn visit(&mut self, index: usize, place: impl Place) -> ControlFlow<()> {
-        place.end(End::Abandoned);
+    fn visit(&mut self, index: usize, mut place: impl Place) -> ControlFlow<()> {
+        // One that was not told yet has lost its clean-up too, if it has one.
+        let loses = !R::IN_REVERSE || index >= self.order.told_from() || place.child().drains();
+        let end = if loses { End::Abandoned } else { End::Dropped };
+        place.cut_off(end, self.cause == Some(index));
         event!(DEBUG, child = index; "child dropped");
         ControlFlow::Continue(())
     }

@@ -14,6 +14,8 @@ pub(super) struct States<'a, C> {
     pub(super) phase: Phase,
     /// Children below this index have started.
     pub(super) started: usize,
+    /// Those from this index on were told, once somebody was.
+    pub(super) told_from: usize,
 }
 
 impl<C: Children> States<'_, C> {
@@ -24,8 +26,8 @@ impl<C: Children> States<'_, C> {
     fn of(&self, index: usize) -> &'static str {
         match self.phase {
             _ if !self.is_live(index) => "ended",
-            Phase::Told | Phase::Draining => "draining",
-            Phase::Running if index < self.started => "pending",
+            Phase::Told | Phase::Draining if index >= self.told_from => "draining",
+            Phase::Told | Phase::Draining | Phase::Running if index < self.started => "pending",
             _ => "unstarted",
         }
     }

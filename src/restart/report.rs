@@ -93,6 +93,10 @@ impl<T, E> Judge<Result<T, E>> for Supervised {
         FailFast::stop(output)
     }
 
+    fn stop_of(output: &Result<T, E>) -> Option<&E> {
+        FailFast::stop_of(output)
+    }
+
     fn stop_in(kept: &Outcome<T, E>) -> Option<&E> {
         kept.error()
     }

@@ -1,0 +1,341 @@
+//! The settings of a restart.
+
+use core::marker::PhantomData;
+
+use super::super::hooks::{Chosen, Observer};
+use super::super::report::Supervised;
+use super::{ErrorOf, Supervisor};
+use crate::children::IntoChildren;
+use crate::outcome::{Cause, Failure};
+use crate::settings::cancelling::Cancelling;
+use crate::settings::delay::{Backoff, GraceEachTime, Made};
+use crate::settings::hook::HookEachTime;
+use crate::settings::order::InReverse;
+use crate::settings::signal::OnSignal;
+use crate::settings::unset::Unset;
+
+impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
+    /// Restarts after those failures for which `when`, a `FnMut(&Failure<E>) -> bool`, returns true. Any other ends it
+    /// with
+    /// [`RestartError::NotRetried`](crate::RestartError::NotRetried). Without it every failure restarts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Limit, RestartError, restart};
+    /// use std::future::ready;
+    /// use std::io::{Error, ErrorKind};
+    ///
+    /// let mut errors = [ErrorKind::ConnectionReset, ErrorKind::TimedOut, ErrorKind::PermissionDenied].into_iter();
+    /// let group = restart(Limit::unlimited(), || [ready(Err::<(), _>(Error::from(errors.next().unwrap())))])
+    ///     .when(|failure| failure.error.kind() != ErrorKind::PermissionDenied);
+    /// match pollster::block_on(group) {
+    ///     Err(RestartError::NotRetried { restarts, source }) => {
+    ///         assert_eq!((restarts, source.kind()), (2, ErrorKind::PermissionDenied));
+    ///     }
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// ```
+    pub fn when<F>(self, when: F) -> Supervisor<I, M, L, K, S, Chosen<F, ErrorOf<I, P>>, O, B, P>
+    where
+        I: IntoChildren<P>,
+        W: Unset,
+        F: FnMut(&Failure<'_, ErrorOf<I, P>>) -> bool,
+    {
+        let when = Chosen { when, call: |when: &mut F, failure: &Failure<'_, ErrorOf<I, P>>| when(failure) };
+        let Supervisor { make, limit, cancelling, signal, when: _, observe, backoff, policy } = self;
+        Supervisor { make, limit, cancelling, signal, when, observe, backoff, policy }
+    }
+
+    /// Shows every failure to `observe`, a `FnMut(&Failure<E>)`, in the poll in which the child failed, before any sibling
+    /// is told: also the last one, and one that is overtaken by the signal. The limit's clock is not asked for it:
+    /// [`recent`](Failure::recent) counts the restarts that were within the window when it was asked last.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Limit, restart};
+    /// use std::future::ready;
+    ///
+    /// let mut seen = vec![];
+    /// let mut errors = ["refused", "reset", "refused again"].into_iter();
+    /// let group = restart(Limit::restarts(2), || [ready(Err::<(), _>(errors.next().unwrap()))])
+    ///     .observe(|failure| seen.push((failure.restarts, *failure.error)));
+    /// assert_eq!(pollster::block_on(group).unwrap_err().into_source(), "refused again");
+    /// assert_eq!(seen, [(0, "refused"), (1, "reset"), (2, "refused again")]);
+    /// ```
+    pub fn observe<F>(self, observe: F) -> Supervisor<I, M, L, K, S, W, Observer<F, ErrorOf<I, P>>, B, P>
+    where
+        I: IntoChildren<P>,
+        O: Unset,
+        F: FnMut(&Failure<'_, ErrorOf<I, P>>),
+    {
+        let observe =
+            Observer { observe, call: |observe: &mut F, failure: &Failure<'_, ErrorOf<I, P>>| observe(failure) };
+        let Supervisor { make, limit, cancelling, signal, when, observe: _, backoff, policy } = self;
+        Supervisor { make, limit, cancelling, signal, when, observe, backoff, policy }
+    }
+
+    /// Waits before the next generation for the future that `make`, a `FnMut(&Failure<E>) -> impl Future`, returns: any
+    /// delay, of any runtime. It is made when no child is left, and it is gone before the next generation is made. It
+    /// cannot borrow from the failure: copy what it needs, and return an `async move` block.
+    ///
+    /// Under [`Limit::within`] the delays take up the window: a group that waits for twenty seconds before each restart
+    /// never has five of them within a minute.
+    ///
+    /// # Examples
+    ///
+    /// Longer with each failure, up to a minute, and from the start again as failures leave the [`Limit`]'s window:
+    ///
+    /// ```
+    /// use gather::{Limit, restart};
+    /// # use std::{cell::{Cell, RefCell}, future::ready, time::Duration};
+    ///
+    /// # let time = Cell::new(Duration::ZERO);
+    /// # let now = || time.get();
+    /// # let slept = RefCell::new(vec![]);
+    /// # let sleep = |delay: Duration| {
+    /// #     slept.borrow_mut().push(delay.as_secs());
+    /// #     time.set(time.get() + delay);
+    /// #     ready(())
+    /// # };
+    /// # let mut runs = [1, 1, 1, 1, 1, 1, 1, 1, 900, 1].map(Duration::from_secs).into_iter();
+    /// # let mut broken = || {
+    /// #     let Some(run) = runs.next() else { return ready(Ok(())) };
+    /// #     time.set(time.get() + run);
+    /// #     ready(Err("broken"))
+    /// # };
+    /// let limit = Limit::within_const::<9, _>(Duration::from_secs(600), now); // `now` and `sleep` are the runtime's
+    /// let group = restart(limit, || [broken()])
+    ///     .backoff(|failure| sleep(Duration::from_secs(60.min(1 << failure.recent.min(6)))));
+    /// # assert!(pollster::block_on(group).is_ok());
+    /// // A generation fails after a second each time; the ninth runs for a quarter of an hour:
+    /// assert_eq!(*slept.borrow(), [1, 2, 4, 8, 16, 32, 60, 60, 1, 2]);
+    /// ```
+    ///
+    /// How long to wait is any crate's to say, here [`backon`](https://docs.rs/backon)'s: twice as long each time, with
+    /// jitter, so that groups which failed together do not come back together.
+    ///
+    /// ```
+    /// use backon::{BackoffBuilder, ExponentialBuilder};
+    /// use gather::{Limit, restart};
+    /// # use std::{cell::RefCell, future::ready, time::Duration};
+    ///
+    /// let slept = RefCell::new(vec![]);
+    /// let sleep = |delay: Duration| { // in real code: the runtime's
+    ///     slept.borrow_mut().push(delay);
+    ///     ready(())
+    /// };
+    /// let policy = ExponentialBuilder::new().with_min_delay(Duration::from_secs(1)).with_jitter().without_max_times();
+    /// let mut delays = policy.build();
+    /// let group = restart(Limit::restarts(4), || [ready(Err::<(), _>("refused"))])
+    ///     .backoff(|_| sleep(delays.next().expect("without end")));
+    /// assert!(pollster::block_on(group).is_err());
+    ///
+    /// assert_eq!(slept.borrow().len(), 4);
+    /// for (delay, least) in slept.borrow().iter().zip([1, 2, 4, 8].map(Duration::from_secs)) {
+    ///     assert!((least..=2 * least).contains(delay));
+    /// }
+    /// ```
+    ///
+    /// The same, from the start again after a generation that ran for a minute, and so counts as healthy. The closure
+    /// alone holds what it takes, so the group stays `Send`.
+    ///
+    /// ```
+    /// # use backon::{BackoffBuilder, ExponentialBuilder};
+    /// # use gather::{Limit, restart};
+    /// # use std::{cell::{Cell, RefCell}, future::ready, time::Duration};
+    /// # let time = Cell::new(Duration::ZERO);
+    /// # let pass = |time: &Cell<Duration>, seconds: Duration| time.set(time.get() + seconds);
+    /// # let now = || time.get(); // in real code: that of the limit
+    /// # let slept = RefCell::new(vec![]);
+    /// # let sleep = |delay: Duration| {
+    /// #     slept.borrow_mut().push(delay.as_secs());
+    /// #     pass(&time, delay);
+    /// #     ready(())
+    /// # };
+    /// # let mut runs = [1, 1, 1, 90, 1, 59, 1].map(Duration::from_secs).into_iter();
+    /// # let policy = ExponentialBuilder::new().with_min_delay(Duration::from_secs(1)).without_max_times();
+    /// # let group = restart(Limit::restarts(6), || {
+    /// #     pass(&time, runs.next().unwrap());
+    /// #     [ready(Err::<(), _>("failed"))]
+    /// # });
+    /// let mut delays = policy.build();
+    /// let mut since = now(); // when the generation was made
+    /// let group = group.backoff(move |_| {
+    ///     if now().saturating_sub(since) >= Duration::from_secs(60) {
+    ///         delays = policy.build();
+    ///     }
+    ///     let delay = delays.next().expect("without end");
+    ///     since = now() + delay;
+    ///     sleep(delay)
+    /// });
+    /// # assert!(pollster::block_on(group).is_err());
+    /// // Generations that fail after 1, 1, 1, 90, 1, 59 and 1 seconds:
+    /// assert_eq!(*slept.borrow(), [1, 2, 4, 1, 2, 4]);
+    /// ```
+    pub fn backoff<N, F>(self, make: N) -> Supervisor<I, M, L, K, S, W, O, Backoff<N, ErrorOf<I, P>, F>, P>
+    where
+        I: IntoChildren<P>,
+        B: Unset,
+        N: FnMut(&Failure<'_, ErrorOf<I, P>>) -> F,
+        F: Future,
+    {
+        let backoff = Backoff::<N, ErrorOf<I, P>, F>::new(make, |make, failure| make(failure));
+        let Supervisor { make, limit, cancelling, signal, when, observe, backoff: _, policy } = self;
+        Supervisor { make, limit, cancelling, signal, when, observe, backoff, policy }
+    }
+
+    /// Ends it when `signal` is ready, whatever it is ready with. The output becomes `Result<Output, Cancelled>`.
+    ///
+    /// A running generation is cancelled, and its drain waited for; a drain after a failure is waited for; a
+    /// backoff ends at once. No further generation is made: a signal that is seen in the same poll as a failure wins.
+    /// The signal is polled before the children, the backoff or the making of a generation in every poll, so that they
+    /// cannot use up the runtime's budget before it; and if it is pending then, once more after them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use futures_channel::oneshot;
+    /// use gather::{CancelExt, Cancelled, Limit, restart};
+    /// use std::cell::Cell;
+    /// use std::future::{pending, ready};
+    ///
+    /// let (stop, stopped) = oneshot::channel();
+    /// let mut stop = Some(stop);
+    /// let closed = Cell::new(0);
+    /// let group = restart(Limit::unlimited(), || {
+    ///     let server = pending::<Result<(), &str>>().cleanup(|| async { closed.set(closed.get() + 1) });
+    ///     let probe = ready(Err::<(), _>("unhealthy"));
+    ///     (server, probe)
+    /// });
+    /// let group = group
+    ///     .observe(|failure| {
+    ///         if failure.restarts == 2 {
+    ///             let _ = stop.take().expect("once").send(()); // in real code: from elsewhere
+    ///         }
+    ///     })
+    ///     .cancel_when(stopped);
+    /// assert_eq!(pollster::block_on(group), Err(Cancelled));
+    /// assert_eq!(closed.get(), 3); // each generation was drained, the last one too
+    /// ```
+    pub fn cancel_when<F: Future>(self, signal: F) -> Supervisor<I, M, L, K, OnSignal<F>, W, O, B, P>
+    where
+        S: Unset,
+    {
+        let Supervisor { make, limit, cancelling, signal: _, when, observe, backoff, policy } = self;
+        Supervisor { make, limit, cancelling, signal: OnSignal::new(signal), when, observe, backoff, policy }
+    }
+
+    /// The output becomes a [`RestartReport`](crate::RestartReport): why it ended, the [`Outcome`](crate::Outcome) of each
+    /// child of the last generation, also of those that ended late, in the drain; the count of restarts, and whether it
+    /// has given up. It does not change when the restart ends.
+    ///
+    /// With [`cancel_when`](Self::cancel_when) the output stays a report, whose cause says that it was cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Cause, GivenUp, Limit, Outcome, restart};
+    /// use std::future::{pending, ready};
+    ///
+    /// let group = restart(Limit::restarts(2), || (pending::<Result<(), &str>>(), ready(Err::<(), _>("refused"))));
+    /// let report = pollster::block_on(group.report());
+    /// assert_eq!((report.cause, report.restarts), (Cause::Failed(1), 2));
+    /// assert_eq!(report.given_up, Some(GivenUp::LimitReached));
+    /// assert_eq!(report.outcomes, (Outcome::Dropped, Outcome::Failed("refused")));
+    /// ```
+    pub fn report(self) -> Supervisor<I, M, L, K, S, W, O, B, Supervised>
+    where
+        P: Unset,
+    {
+        let Supervisor { make, limit, cancelling, signal, when, observe, backoff, policy: _ } = self;
+        Supervisor { make, limit, cancelling, signal, when, observe, backoff, policy: PhantomData }
+    }
+}
+
+impl<I, M, L, G, H, R, S, W, O, B, P> Supervisor<I, M, L, Cancelling<G, H, R>, S, W, O, B, P> {
+    /// Limits each generation's drain, as [`Group::grace`](crate::Group::grace) does; `make` is called in each generation that drains.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, Limit, restart};
+    /// use std::future::{pending, ready};
+    ///
+    /// let mut graces = 0;
+    /// let group = restart(Limit::restarts(2), || {
+    ///     let deaf = pending::<Result<(), &str>>().on_cancel(|_| ());
+    ///     (deaf, ready(Err::<(), _>("broken")))
+    /// });
+    /// let group = group.grace(|| {
+    ///     graces += 1;
+    ///     ready(()) // in real code: a timer, such as `tokio::time::sleep`
+    /// });
+    /// assert!(pollster::block_on(group).is_err());
+    /// assert_eq!(graces, 3);
+    /// ```
+    pub fn grace<N, F>(self, make: N) -> Supervisor<I, M, L, Cancelling<GraceEachTime<N, F>, H, R>, S, W, O, B, P>
+    where
+        G: Unset,
+        N: FnMut() -> F,
+        F: Future,
+    {
+        let grace: GraceEachTime<N, F> = Made::new(make, |make| make());
+        self.with_cancelling(|cancelling| cancelling.with_grace(grace))
+    }
+
+    /// Calls `hook`, a `FnMut(Cause)`, in each generation that is cancelled, as
+    /// [`Group::on_cancel`](crate::Group::on_cancel) does in a group: after the failure was shown to
+    /// [`observe`](Self::observe), before any child is told.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Cause, Limit, restart};
+    /// use std::future::{pending, ready};
+    ///
+    /// let mut causes = vec![];
+    /// let group = restart(Limit::restarts(1), || (pending::<Result<(), &str>>(), ready(Err::<(), _>("failed"))));
+    /// assert!(pollster::block_on(group.on_cancel(|cause| causes.push(cause))).is_err());
+    /// assert_eq!(causes, [Cause::Failed(1), Cause::Failed(1)]);
+    /// ```
+    pub fn on_cancel<F>(self, hook: F) -> Supervisor<I, M, L, Cancelling<G, HookEachTime<F>, R>, S, W, O, B, P>
+    where
+        H: Unset,
+        F: FnMut(Cause),
+    {
+        self.with_cancelling(|cancelling| cancelling.with_hook(HookEachTime::new(hook)))
+    }
+
+    /// Cancels the children of each generation one at a time, the last one first, as
+    /// [`Group::cancel_in_reverse`](crate::Group::cancel_in_reverse) does in a group.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, Limit, restart};
+    /// use std::cell::RefCell;
+    /// use std::future::{pending, ready};
+    ///
+    /// let log = RefCell::new(vec![]);
+    /// let log = &log;
+    /// let service = |name| {
+    ///     pending::<Result<(), &str>>().cleanup(move || async move { log.borrow_mut().push(name) })
+    /// };
+    /// let group = restart(Limit::restarts(1), || (service("pool"), service("api"), ready(Err::<(), _>("failed"))));
+    /// assert!(pollster::block_on(group.cancel_in_reverse()).is_err());
+    /// assert_eq!(*log.borrow(), ["api", "pool", "api", "pool"]);
+    /// ```
+    pub fn cancel_in_reverse(self) -> Supervisor<I, M, L, Cancelling<G, H, InReverse>, S, W, O, B, P>
+    where
+        R: Unset,
+    {
+        self.with_cancelling(|cancelling| cancelling.with_order(InReverse::new()))
+    }
+
+    fn with_cancelling<J>(self, set: impl FnOnce(Cancelling<G, H, R>) -> J) -> Supervisor<I, M, L, J, S, W, O, B, P> {
+        let Supervisor { make, limit, cancelling, signal, when, observe, backoff, policy } = self;
+        Supervisor { make, limit, cancelling: set(cancelling), signal, when, observe, backoff, policy }
+    }
+}

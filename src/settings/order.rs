@@ -1,0 +1,52 @@
+//! The order in which children are cancelled.
+
+/// Which of the live children were told, once the handshake has begun.
+pub trait Order {
+    /// Whether they are told one at a time, the last one first.
+    const IN_REVERSE: bool;
+
+    /// Live children from this index on were told.
+    fn told_from(&self) -> usize;
+    /// The child of this index is about to be told. `usize::MAX`: nobody is yet.
+    fn set_told_from(&mut self, index: usize);
+}
+
+/// All of them, in index order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AtOnce;
+
+impl Order for AtOnce {
+    const IN_REVERSE: bool = false;
+
+    #[inline]
+    fn told_from(&self) -> usize {
+        0
+    }
+
+    #[inline]
+    fn set_told_from(&mut self, _: usize) {}
+}
+
+/// `cancel_in_reverse`: the last one, and when it has ended the one before it.
+#[derive(Clone, Copy, Debug)]
+pub struct InReverse {
+    told_from: usize,
+}
+
+impl InReverse {
+    pub(crate) fn new() -> Self {
+        InReverse { told_from: usize::MAX }
+    }
+}
+
+impl Order for InReverse {
+    const IN_REVERSE: bool = true;
+
+    fn told_from(&self) -> usize {
+        self.told_from
+    }
+
+    fn set_told_from(&mut self, index: usize) {
+        self.told_from = index;
+    }
+}
