@@ -10,9 +10,14 @@
 
 mod array;
 mod slot;
+mod source;
 mod tuple;
 #[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
 mod vec;
+
+#[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
+pub use self::source::{FromStream, from_iter, from_stream};
+pub use self::source::{FromStreamConst, from_stream_const};
 
 use core::fmt;
 use core::ops::{ControlFlow, Range};
@@ -41,9 +46,9 @@ use crate::judge::{End, Judge, Policy};
     )
 )]
 pub trait Container: sealed::Sealed {
-    /// How many children it holds.
+    /// How many children it holds. `None`: they are not there yet.
     #[doc(hidden)]
-    fn count(&self) -> usize;
+    fn count(&self) -> Option<usize>;
 }
 
 /// What can be gathered: a tuple of up to 16 children of any types, an array `[C; N]`, and with the feature `alloc` a
@@ -142,15 +147,18 @@ pub trait Children: Indexed {
     type Stop;
     /// Whether `Visit::Woken` visits the woken children alone. If not, it visits all.
     const KNOWS_WOKEN: bool;
+    /// Whether children are drawn from a source.
+    const DRAWS: bool = false;
 
-    /// How many there are or were, of a generation that has not ended. For `Debug`, as the next one, and for children
-    /// that were not polled.
+    /// How many there are or were, of a generation that has not ended; from a source, how many were drawn. For `Debug`, as
+    /// the next one, and for children that were not polled.
     fn count(&self) -> usize;
 
-    /// Whether the child of this index has not ended. For `Debug`, which has but a shared reference.
-    fn is_live_at(&self, index: usize) -> bool;
+    /// Calls `visit` with the index of each child that has not ended, in index order. For `Debug`, which has but a shared
+    /// reference.
+    fn each_live(&self, visit: &mut dyn FnMut(usize));
 
-    /// Whether a child is left.
+    /// Whether a child is left, or may still come.
     fn is_live(self: Pin<&mut Self>) -> bool;
 
     /// The last child below this index that has not ended.
@@ -166,6 +174,14 @@ pub trait Children: Indexed {
     /// Visits the live children in the order of the visit, until the visitor breaks. Under `Woken` and `All` a child that
     /// is visited no longer counts as woken; one that the visit did not come to still does.
     fn visit<V: Visitor>(self: Pin<&mut Self>, which: Visit, visitor: &mut V) -> ControlFlow<()>;
+
+    /// Draws one more child from the source, if that was woken, has one, and there is a place for it: its index.
+    fn draw(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<usize> {
+        None
+    }
+
+    /// Drops the source, so that no more children come.
+    fn close(self: Pin<&mut Self>) {}
 
     /// Drops what was kept, but not the output that stopped the gather.
     fn discard_kept(self: Pin<&mut Self>);
@@ -187,7 +203,8 @@ pub trait Children: Indexed {
 /// Which children a visit is about, and in which order.
 #[derive(Clone, Copy)]
 pub enum Visit {
-    /// The woken ones below an index: in index order from `from` on, then those before it.
+    /// The woken ones below an index: in index order from `from` on, then those before it. Children that are drawn from a
+    /// source in the order of their positions.
     Woken { from: usize, below: usize },
     /// All of them, woken or not, in index order.
     All,
@@ -246,6 +263,11 @@ pub trait Place: Sized {
     type Policy: Policy + Judge<OutputOf<Self>>;
 
     fn child(&mut self) -> Pin<&mut Self::Child>;
+
+    /// Where it lies among all places: its index, unless places are used again.
+    fn position(&self, index: usize) -> usize {
+        index
+    }
 
     /// Calls `poll` with the child and the context that it is polled under.
     fn poll_with<R>(

@@ -184,6 +184,7 @@ where
         this.progress.set(Phase::Told, cause);
         cancelling.order.set_told_from(usize::MAX);
         this.signal.end();
+        this.children.as_mut().close();
         cancelling.hook.call(cause);
         if !C::Policy::KEEPS_ALL {
             this.children.as_mut().discard_kept();

@@ -39,7 +39,9 @@ mod trace;
 pub use adapters::{BoxChild, LocalBoxChild};
 pub use adapters::{CancelExt, Cleanup, Finally, Map, Shield, WithHook};
 pub use child::{Child, IntoChild, OnCancel};
-pub use children::IntoChildren;
+#[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
+pub use children::{FromStream, from_iter, from_stream};
+pub use children::{FromStreamConst, IntoChildren, from_stream_const};
 pub use gather::{Gather, GatherOf, Group, gather};
 pub use outcome::{Cancelled, Cause, Failure, GatherError, Outcome, Outcomes, Report, RestartError};
 pub use restart::{GivenUp, Limit, Restart, RestartReport, Supervisor, restart};

@@ -206,7 +206,8 @@ impl Policy for Race {
     fn resolve<K, X, S: Signal>(_: Cause, left: Left<K, X>) -> Option<S::Resolved<X>> {
         S::resolve(match left {
             Left::Stop(output) => Some(output),
-            Left::Kept(_) | Left::Nothing => None,
+            Left::Kept(_) => panic!("`Group::race` of a source that gave no child has no winner"),
+            Left::Nothing => None,
         })
     }
 }

@@ -68,7 +68,8 @@ use core::task::Waker;
 use self::parent::{Hints, Parent};
 pub(crate) use self::pass::OpenGroup;
 use self::pass::{Taken, Woken};
-use self::sync::{AtomicUsize, HINTS, Ordering, WIDTH, alloc};
+pub(crate) use self::sync::WIDTH;
+use self::sync::{AtomicUsize, HINTS, Ordering, alloc};
 use self::waker::release;
 
 /// More references than this are taken for a leak that is about to overflow.
@@ -306,6 +307,33 @@ impl WakerBlock {
 
     pub(crate) fn kept_count(&self) -> usize {
         (0..self.groups()).map(|number| self.group(number).kept.get().count_ones() as usize).sum()
+    }
+}
+
+/// Children that are visited one by one, whatever lies between the visits.
+impl WakerBlock {
+    /// Takes the first child within a range of indices that was woken: it no longer counts as woken.
+    pub(crate) fn take_woken(&mut self, range: Range<usize>) -> Option<usize> {
+        let mut groups = self.woken(range.clone());
+        while let Some(number) = groups.next_group(self) {
+            let group = self.open(number);
+            let mut woken = group.woken(&range);
+            let child = group.next_woken(&mut woken).map(|position| group.index(position));
+            drop(group);
+            self.put_back(number, woken);
+            if child.is_some() {
+                return child;
+            }
+        }
+        None
+    }
+
+    pub(crate) fn take_wake(&mut self, child: usize) {
+        self.open(child / WIDTH).take_wake(child % WIDTH);
+    }
+
+    pub(crate) fn with_waker<R>(&mut self, child: usize, poll: impl FnOnce(&Waker) -> R) -> R {
+        self.open(child / WIDTH).with_waker(child % WIDTH, poll)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariants of this module's `unsafe`:
 //!
 //! - STRUCTURAL: an element of a pinned [`Slots`] is pinned too. No function moves a slot out of a pinned `Slots`, it
-//!   has no destructor of its own, and it is `Unpin` only if its slots are.
+//!   has no destructor of its own, and it is `Unpin` only if its slots are. The same holds for any slice.
 
 #![allow(unsafe_code, reason = "pin projection to the elements of an array, which std does not offer")]
 
@@ -31,11 +31,17 @@ impl<P, S, const N: usize> Slots<P, S, N> {
     }
 }
 
+/// An element of a pinned slice.
+pub(super) fn element<T>(slice: Pin<&mut [T]>, index: usize) -> Pin<&mut T> {
+    // SAFETY: STRUCTURAL.
+    unsafe { slice.map_unchecked_mut(|slice| &mut slice[index]) }
+}
+
 impl<C: IntoChild, const N: usize> sealed::Sealed for [C; N] {}
 
 impl<C: IntoChild, const N: usize> Container for [C; N] {
-    fn count(&self) -> usize {
-        N
+    fn count(&self) -> Option<usize> {
+        Some(N)
     }
 }
 
@@ -75,8 +81,8 @@ where
         N
     }
 
-    fn is_live_at(&self, index: usize) -> bool {
-        self.slots.get(index).is_some_and(S::has_child)
+    fn each_live(&self, visit: &mut dyn FnMut(usize)) {
+        self.slots.iter().enumerate().filter(|(_, slot)| slot.has_child()).for_each(|(index, _)| visit(index));
     }
 
     #[inline]

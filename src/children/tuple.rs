@@ -25,8 +25,8 @@ macro_rules! tuples {
         impl<$($C: IntoChild),*> sealed::Sealed for ($($C,)*) {}
 
         impl<$($C: IntoChild),*> Container for ($($C,)*) {
-            fn count(&self) -> usize {
-                0 $(+ { let _: usize = $index; 1 })*
+            fn count(&self) -> Option<usize> {
+                Some(0 $(+ { let _: usize = $index; 1 })*)
             }
         }
 
@@ -92,11 +92,10 @@ macro_rules! tuples {
                 0 $(+ { let _: usize = $index; 1 })*
             }
 
-            fn is_live_at(&self, index: usize) -> bool {
-                match index {
-                    $($index => self.$child.has_child(),)*
-                    _ => false,
-                }
+            fn each_live(&self, visit: &mut dyn FnMut(usize)) {
+                $(if self.$child.has_child() {
+                    visit($index);
+                })*
             }
 
             #[inline(always)]

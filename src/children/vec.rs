@@ -212,11 +212,9 @@ where
         }
     }
 
-    fn is_live_at(&self, index: usize) -> bool {
-        match &self.started {
-            Some(started) => started.block.is_live(index),
-            None => index < self.children.len(),
-        }
+    fn each_live(&self, visit: &mut dyn FnMut(usize)) {
+        let is_live = |index: &usize| self.started.as_ref().is_none_or(|started| started.block.is_live(*index));
+        (0..self.count()).filter(is_live).for_each(visit);
     }
 
     #[inline]
@@ -361,8 +359,8 @@ type BufferOf<C, P> =
 impl<C: IntoChild> sealed::Sealed for Vec<C> {}
 
 impl<C: IntoChild> Container for Vec<C> {
-    fn count(&self) -> usize {
-        self.len()
+    fn count(&self) -> Option<usize> {
+        Some(self.len())
     }
 }
 
@@ -385,8 +383,8 @@ where
 impl<C: IntoChild> sealed::Sealed for Box<[C]> {}
 
 impl<C: IntoChild> Container for Box<[C]> {
-    fn count(&self) -> usize {
-        self.len()
+    fn count(&self) -> Option<usize> {
+        Some(self.len())
     }
 }
 

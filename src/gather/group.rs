@@ -226,9 +226,13 @@ impl<C: IntoChild> FromIterator<C> for Group<alloc::vec::Vec<C>> {
     }
 }
 
-/// Shows the count of children.
+/// Shows the count of children, if that is known.
 impl<I: Container, P, K, S, L> fmt::Debug for Group<I, P, K, S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Group").field("children", &self.children.count()).finish_non_exhaustive()
+        let mut group = f.debug_struct("Group");
+        if let Some(count) = self.children.count() {
+            group.field("children", &count);
+        }
+        group.finish_non_exhaustive()
     }
 }

@@ -16,6 +16,9 @@ use crate::trace::event;
 /// may ration polls, as tokio's budget does, and have none left.
 const FRUITLESS: u32 = 32;
 
+/// A source gives at most as many children in one poll.
+const DRAWN_AT_ONCE: usize = 64;
+
 /// The turn of the children within a poll of the gather.
 pub(super) struct Turn<'a, 'b, L, R> {
     pub(super) cx: &'a mut Context<'b>,
@@ -32,8 +35,10 @@ pub(super) struct Turn<'a, 'b, L, R> {
 pub(super) enum PassEnd {
     /// The turn of every child came.
     Through,
-    /// The children behind this index wait for the next pass.
+    /// The children behind this position wait for the next pass.
     Cut(usize),
+    /// The source gave as many children as it may in one poll.
+    Drew,
     /// The output of the child of this index ends the gather.
     Stopped(usize),
 }
@@ -54,12 +59,15 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
             false if DRAINS && R::IN_REVERSE => Visit::Woken { from: round.next.get(), below: usize::MAX },
             false => Visit::Woken { from: round.next.get(), below: started },
         };
-        let starts_later = L::LIMITED && !self.is_first && !(DRAINS && R::IN_REVERSE);
+        let starts_later = L::LIMITED && !self.is_first && !(DRAINS && R::IN_REVERSE) && !C::DRAWS;
         let may_cut = C::KNOWS_WOKEN && !self.is_first;
         let mut pass = self.into_pass::<DRAINS>(may_cut);
         let _ = children.as_mut().visit(which, &mut pass);
         if starts_later && !matches!(pass.end, PassEnd::Stopped(_)) {
-            let _ = children.visit(Visit::From(started), &mut pass);
+            let _ = children.as_mut().visit(Visit::From(started), &mut pass);
+        }
+        if C::DRAWS && !DRAINS {
+            pass.draw(children);
         }
         if let Some(began) = pass.began {
             match C::KNOWS_WOKEN {
@@ -88,7 +96,7 @@ impl PassEnd {
     fn cut(self) -> Option<usize> {
         match self {
             PassEnd::Cut(last) => Some(last),
-            PassEnd::Through | PassEnd::Stopped(_) => None,
+            PassEnd::Through | PassEnd::Drew | PassEnd::Stopped(_) => None,
         }
     }
 
@@ -96,7 +104,7 @@ impl PassEnd {
     #[inline(always)]
     pub(super) fn wait<C: Children>(self, children: Pin<&mut C>, waker: &Waker) {
         match self {
-            PassEnd::Cut(_) if C::KNOWS_WOKEN => waker.wake_by_ref(),
+            PassEnd::Cut(_) | PassEnd::Drew => waker.wake_by_ref(),
             _ => children.rearm(waker),
         }
     }
@@ -106,11 +114,28 @@ impl PassEnd {
 struct Pass<'a, 'b, L, R, const DRAINS: bool> {
     turn: Turn<'a, 'b, L, R>,
     may_cut: bool,
-    /// The first child that was polled.
+    /// The position of the first child that was polled.
     began: Option<usize>,
     /// How many in a row were woken, and pending again.
     fruitless: u32,
     end: PassEnd,
+}
+
+impl<L: Concurrency, R: Order, const DRAINS: bool> Pass<'_, '_, L, R, DRAINS> {
+    /// Draws children while there is room, and polls each at once.
+    fn draw<C: Children>(&mut self, mut children: Pin<&mut C>) {
+        self.turn.is_first = true;
+        let mut drawn = 0;
+        while matches!(self.end, PassEnd::Through) && self.turn.concurrency.has_room() {
+            if drawn == DRAWN_AT_ONCE {
+                self.end = PassEnd::Drew;
+                return;
+            }
+            let Some(index) = children.as_mut().draw(self.turn.cx) else { return };
+            drawn += 1;
+            let _ = children.as_mut().visit(Visit::From(index), self);
+        }
+    }
 }
 
 impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R, DRAINS> {
@@ -134,7 +159,8 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R
             event!(TRACE, child = index; "child started");
         }
         let has_room = index < concurrency.started();
-        self.began.get_or_insert(index);
+        let position = place.position(index);
+        self.began.get_or_insert(position);
         let is_cause = *cause == Some(index);
         let step = match DRAINS {
             false => place.poll(cx),
@@ -146,7 +172,7 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R
                 if self.may_cut && !starts {
                     self.fruitless += 1;
                     if self.fruitless == FRUITLESS {
-                        self.end = PassEnd::Cut(index);
+                        self.end = PassEnd::Cut(position);
                         return ControlFlow::Break(());
                     }
                 }

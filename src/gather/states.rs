@@ -19,13 +19,9 @@ pub(super) struct States<'a, C> {
 }
 
 impl<C: Children> States<'_, C> {
-    fn is_live(&self, index: usize) -> bool {
-        self.children.is_live_at(index)
-    }
-
+    /// That of a live child.
     fn of(&self, index: usize) -> &'static str {
         match self.phase {
-            _ if !self.is_live(index) => "ended",
             Phase::Told | Phase::Draining if index >= self.told_from => "draining",
             Phase::Told | Phase::Draining | Phase::Running if index < self.started => "pending",
             _ => "unstarted",
@@ -35,25 +31,34 @@ impl<C: Children> States<'_, C> {
 
 impl<C: Children> fmt::Debug for States<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = 0..self.children.count();
-        if all.len() <= LISTED {
+        let count = self.children.count();
+        if count <= LISTED {
+            let mut states = ["ended"; LISTED];
+            self.children.each_live(&mut |index| states[index] = self.of(index));
             f.write_str("[")?;
-            for index in all {
+            for (index, state) in states[..count].iter().enumerate() {
                 let comma = if index == 0 { "" } else { ", " };
-                write!(f, "{comma}{}", self.of(index))?;
+                write!(f, "{comma}{state}")?;
             }
             return f.write_str("]");
         }
-        f.write_str("{")?;
-        for name in ["unstarted", "pending", "draining", "ended"] {
-            let count = all.clone().filter(|index| self.of(*index) == name).count();
-            if count > 0 {
-                write!(f, "{name}: {count}, ")?;
+        let mut counts = [("unstarted", 0), ("pending", 0), ("draining", 0), ("ended", count)];
+        let (mut live, mut first) = (0, [0; LISTED]);
+        self.children.each_live(&mut |index| {
+            let state = self.of(index);
+            counts.iter_mut().filter(|(name, _)| *name == state).for_each(|(_, count)| *count += 1);
+            counts[3].1 -= 1;
+            if let Some(first) = first.get_mut(live) {
+                *first = index;
             }
+            live += 1;
+        });
+        f.write_str("{")?;
+        for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
+            write!(f, "{name}: {count}, ")?;
         }
         f.write_str("live at: ")?;
-        let mut live = all.filter(|index| self.is_live(*index));
-        f.debug_list().entries(live.by_ref().take(LISTED)).finish()?;
-        f.write_str(if live.next().is_some() { " and others}" } else { "}" })
+        f.debug_list().entries(&first[..live.min(LISTED)]).finish()?;
+        f.write_str(if live > LISTED { " and others}" } else { "}" })
     }
 }

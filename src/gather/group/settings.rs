@@ -173,7 +173,7 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
         I: Container,
         P: Choose<With<Race> = Q>,
     {
-        assert!(self.children.count() != 0, "`Group::race` of no children has no winner");
+        assert!(self.children.count() != Some(0), "`Group::race` of no children has no winner");
         self.with_policy()
     }
 

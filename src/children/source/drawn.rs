@@ -1,0 +1,280 @@
+//! Children that are drawn from a source while the gather runs.
+
+use core::marker::PhantomData;
+use core::mem;
+use core::ops::ControlFlow;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+use pin_project::{pin_project, pinned_drop};
+
+use super::line::{Entries, Line};
+use super::places::{Lend, Places};
+use crate::child::{Child, IntoChild};
+use crate::children::slot::{Slot, SlotUnder};
+use crate::children::{Children, Indexed, Place, Visit, Visitor};
+use crate::judge::{End, Judge, Policy};
+
+type OutputOf<T> = <<T as Entries>::Child as Child>::Output;
+
+/// The source, and the children that were drawn from it and have not ended.
+#[pin_project(PinnedDrop)]
+pub struct Drawn<S, T: Places, P> {
+    /// Until it has ended, or the gather is cancelled.
+    #[pin]
+    source: Option<S>,
+    #[pin]
+    places: T,
+    line: Line,
+    /// How many children were drawn.
+    drawn: usize,
+    /// How many of them have not ended.
+    live: usize,
+    /// The place of the child whose output stopped the gather, once it has ended.
+    stopped: Option<u32>,
+    policy: PhantomData<fn() -> P>,
+}
+
+impl<S, T: Places, P> Drawn<S, T, P> {
+    pub(super) fn new(source: Option<S>, places: T) -> Self {
+        Drawn { source, places, line: Line::new(), drawn: 0, live: 0, stopped: None, policy: PhantomData }
+    }
+
+    /// Drops the source, then the children in index order. A panic does not keep the rest from being dropped.
+    fn drop_left(mut self: Pin<&mut Self>) {
+        struct Rest<'a, S, T: Places, P>(Pin<&'a mut Drawn<S, T, P>>);
+
+        impl<S, T: Places, P> Drop for Rest<'_, S, T, P> {
+            fn drop(&mut self) {
+                self.0.as_mut().drop_left();
+            }
+        }
+
+        let mut rest = Rest(self.as_mut());
+        let mut this = rest.0.as_mut().project();
+        this.source.set(None);
+        while let Some(position) = this.line.first() {
+            this.line.remove(this.places.as_mut(), position);
+            this.places.as_mut().entry(position).slot().set(Slot::Empty);
+        }
+        *this.live = 0;
+        mem::forget(rest);
+    }
+}
+
+#[pinned_drop]
+impl<S, T: Places, P> PinnedDrop for Drawn<S, T, P> {
+    fn drop(self: Pin<&mut Self>) {
+        self.drop_left();
+    }
+}
+
+impl<S, T, P> Drawn<S, T, P>
+where
+    T: Places<Child: Child>,
+    P: Policy + Judge<OutputOf<T>, Kept = T::Kept, Stop = T::Stop>,
+{
+    /// Shows the child of a place to the visitor, and gives the place back if the child has ended.
+    fn visit_place<V: Visitor>(self: Pin<&mut Self>, position: u32, visitor: &mut V) -> ControlFlow<()> {
+        let mut this = self.project();
+        let (mut entry, lend) = this.places.as_mut().lend(position);
+        let index = entry.as_mut().index();
+        let Some(place) = SlotUnder::<P>::live(entry.slot()) else { return ControlFlow::Continue(()) };
+        let flow = visitor.visit(index, Drawing { place, lend, position });
+
+        let mut slot = this.places.as_mut().entry(position).slot();
+        if SlotUnder::<P>::is_live(slot.as_mut()) {
+            return flow;
+        }
+        *this.live -= 1;
+        this.line.remove(this.places.as_mut(), position);
+        let mut slot = this.places.as_mut().entry(position).slot();
+        if let Some(kept) = slot.as_mut().try_take_kept() {
+            this.places.as_mut().keep(index, kept);
+        } else if slot.is_stopped() {
+            *this.stopped = Some(position);
+            return flow;
+        }
+        this.places.give_back(position);
+        flow
+    }
+}
+
+/// A live child in its place, with its waker.
+struct Drawing<L, W> {
+    place: L,
+    lend: W,
+    position: u32,
+}
+
+impl<L: Place, W: Lend> Place for Drawing<L, W> {
+    type Child = L::Child;
+    type Policy = L::Policy;
+
+    fn position(&self, _: usize) -> usize {
+        self.position as usize
+    }
+
+    #[inline]
+    fn child(&mut self) -> Pin<&mut L::Child> {
+        self.place.child()
+    }
+
+    #[inline]
+    fn poll_with<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut L::Child>, &mut Context<'_>) -> R,
+    ) -> R {
+        let Drawing { place, lend, .. } = self;
+        lend.lend(cx, |cx| poll(place.child(), cx))
+    }
+
+    #[inline]
+    fn keep(self, end: End<<L::Child as Child>::Output>) {
+        self.place.keep(end);
+    }
+
+    #[inline]
+    fn stop(self, output: <L::Child as Child>::Output) {
+        self.place.stop(output);
+    }
+
+    #[inline]
+    fn discard(self) {
+        self.place.discard();
+    }
+}
+
+impl<S, T: Places, P> Indexed for Drawn<S, T, P> {
+    type Index = usize;
+}
+
+impl<S, T, P> Children for Drawn<S, T, P>
+where
+    S: Stream<Item: IntoChild<Child = T::Child>>,
+    T: Places<Child: Child>,
+    P: Policy + Judge<OutputOf<T>, Kept = T::Kept, Stop = T::Stop>,
+{
+    type Policy = P;
+    type Kept = T::AllKept;
+    type Stop = T::Stop;
+    const KNOWS_WOKEN: bool = T::KNOWS_WOKEN;
+    const DRAWS: bool = true;
+
+    fn count(&self) -> usize {
+        self.drawn
+    }
+
+    fn each_live(&self, visit: &mut dyn FnMut(usize)) {
+        self.line.each(&self.places, visit);
+    }
+
+    #[inline]
+    fn is_live(self: Pin<&mut Self>) -> bool {
+        let this = self.project();
+        *this.live != 0 || this.source.is_some()
+    }
+
+    fn last_live(self: Pin<&mut Self>, below: usize) -> Option<usize> {
+        let mut this = self.project();
+        let last = this.line.last_below(this.places.as_mut(), below)?;
+        Some(this.places.entry(last).index())
+    }
+
+    fn start(self: Pin<&mut Self>) {}
+
+    fn rearm(self: Pin<&mut Self>, waker: &Waker) {
+        self.project().places.rearm(waker);
+    }
+
+    fn visit<V: Visitor>(mut self: Pin<&mut Self>, which: Visit, visitor: &mut V) -> ControlFlow<()> {
+        match which {
+            Visit::Woken { from, .. } => {
+                // Ranges of positions: who was drawn has started.
+                for range in (Visit::Woken { from, below: usize::MAX }).ranges() {
+                    let mut woken = self.as_mut().project().places.woken(range);
+                    let mut flow = ControlFlow::Continue(());
+                    while flow.is_continue() {
+                        let Some(position) = self.as_mut().project().places.next_woken(&mut woken) else { break };
+                        flow = self.as_mut().visit_place(position, visitor);
+                    }
+                    self.as_mut().project().places.stop(woken);
+                    flow?;
+                }
+            }
+            Visit::All | Visit::From(_) => {
+                let [range, _] = which.ranges();
+                let mut this = self.as_mut().project();
+                let mut next = this.line.first_from(this.places.as_mut(), range.start);
+                while let Some(position) = next {
+                    let mut this = self.as_mut().project();
+                    next = Line::next(this.places.as_mut(), position);
+                    if let Visit::All = which {
+                        this.places.take_wake(position);
+                    }
+                    self.as_mut().visit_place(position, visitor)?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn draw(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<usize> {
+        let mut this = self.project();
+        let source = this.source.as_mut().as_pin_mut()?;
+        match this.places.as_mut().poll_source(source, cx) {
+            Poll::Pending => None,
+            Poll::Ready(None) => {
+                this.source.set(None);
+                None
+            }
+            Poll::Ready(Some(child)) => {
+                let child = child.into_child();
+                let index = *this.drawn;
+                *this.drawn = index.checked_add(1).expect("a source gave more children than `usize` can count");
+                let position = this.places.as_mut().take();
+                this.places.as_mut().entry(position).slot().set(Slot::Live(child));
+                this.line.push(this.places, position, index);
+                *this.live += 1;
+                Some(index)
+            }
+        }
+    }
+
+    fn close(self: Pin<&mut Self>) {
+        self.project().source.set(None);
+    }
+
+    fn discard_kept(self: Pin<&mut Self>) {
+        self.project().places.discard_kept();
+    }
+
+    fn take_kept(self: Pin<&mut Self>) -> T::AllKept {
+        self.project().places.take_kept()
+    }
+
+    fn take_stop(self: Pin<&mut Self>, _: usize) -> T::Stop {
+        let this = self.project();
+        let position = this.stopped.take().expect("the child that stopped the gather left its output");
+        SlotUnder::<P>::take_stop(this.places.entry(position).slot())
+    }
+
+    fn stop_at(self: Pin<&mut Self>, index: usize) -> Option<&T::Stop> {
+        let mut this = self.project();
+        if this.places.as_mut().kept(index).is_some() {
+            return this.places.kept(index).and_then(P::stop_in);
+        }
+        let position = match *this.stopped {
+            Some(position) => position,
+            None => this.line.first_from(this.places.as_mut(), index)?,
+        };
+        SlotUnder::<P>::stop(this.places.entry(position).slot())
+    }
+
+    fn clear(mut self: Pin<&mut Self>) {
+        self.as_mut().drop_left();
+        self.project().places.clear();
+    }
+}

@@ -1,0 +1,338 @@
+//! Places on the heap: chunks that are made when children come, and freed when they have gone.
+//!
+//! A chunk has a waker block of its own, so that a child's waker finds its place by its address, and no chunk ever moves.
+//! The parent of that block is a child of the *root*, one more waker block: it has a position for the source, and one for
+//! each chunk. So a wake of a child marks its place in the chunk and, if it is the first one, the chunk in the root; and if
+//! that is the first one, it wakes the gather. A chunk is armed again as soon as its children had their turn, the root at
+//! the end of the poll.
+//!
+//! A waker outlives its child: one that is woken late costs the next child in that place a needless poll.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem;
+use core::ops::Range;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+
+use super::line::{Entries, Entry};
+use super::places::{Lend, Places};
+use crate::children::array::element;
+use crate::readiness::{WIDTH, WakerBlock};
+
+/// The first chunk has as many places; each has twice as many as the one before it, up to the width of a word.
+const FIRST: usize = 8;
+
+/// The position of the source in the root. That of a chunk is one more than its number.
+const SOURCE: usize = 0;
+
+/// The places of a source, and what is kept of the children.
+pub struct Heap<C, K, X> {
+    /// By their numbers.
+    chunks: Vec<Option<Chunk<C, K, X>>>,
+    /// Chunks that may have room. A number that has none, or no chunk, is passed over.
+    roomy: Vec<u32>,
+    /// Numbers without a chunk.
+    free: Vec<u32>,
+    /// An empty chunk that is kept, so that a number of children that goes up and down does not allocate each time.
+    spare: Option<u32>,
+    root: WakerBlock,
+    /// The source is worth a poll.
+    is_source_woken: bool,
+    kept: AllKept<K>,
+}
+
+struct Chunk<C, K, X> {
+    entries: Pin<Box<[Entry<C, K, X>]>>,
+    wakers: WakerBlock,
+    /// A bit for each place that holds nothing.
+    vacant: usize,
+    /// Whether its number is among those that may have room.
+    is_listed: bool,
+}
+
+// Children are pinned in their chunks, never in the handle; what is kept is never pinned.
+impl<C, K, X> Unpin for Heap<C, K, X> {}
+
+impl<C, K, X> Chunk<C, K, X> {
+    fn new(number: u32) -> Self {
+        let places = WIDTH.min(FIRST << number.min(WIDTH.ilog2()));
+        let entries: Box<[_]> = (0..places).map(|_| Entry::vacant()).collect();
+        let vacant = usize::MAX >> (usize::BITS as usize - places);
+        Chunk { entries: entries.into(), wakers: WakerBlock::new(places), vacant, is_listed: false }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.vacant.count_ones() as usize == self.entries.len()
+    }
+}
+
+impl<C, K, X> Heap<C, K, X> {
+    pub(super) fn new() -> Self {
+        Heap {
+            chunks: Vec::new(),
+            roomy: Vec::new(),
+            free: Vec::new(),
+            spare: None,
+            root: WakerBlock::new(WIDTH - 1),
+            is_source_woken: true,
+            kept: AllKept::default(),
+        }
+    }
+
+    fn chunk(&mut self, position: u32) -> (&mut Chunk<C, K, X>, usize) {
+        let (number, offset) = (position as usize / WIDTH, position as usize % WIDTH);
+        (self.chunks[number].as_mut().expect("a place in use keeps its chunk"), offset)
+    }
+
+    /// The number of a chunk with room.
+    fn roomy_chunk(&mut self) -> u32 {
+        while let Some(&number) = self.roomy.last() {
+            if self.chunks[number as usize].as_ref().is_some_and(|chunk| chunk.vacant != 0) {
+                return number;
+            }
+            self.roomy.pop();
+            if let Some(chunk) = &mut self.chunks[number as usize] {
+                chunk.is_listed = false;
+            }
+        }
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.chunks.push(None);
+            u32::try_from(self.chunks.len() - 1)
+                .ok()
+                .filter(|number| *number < u32::MAX / WIDTH as u32)
+                .expect("capacity overflow")
+        });
+        if number as usize + 1 >= self.root.children() {
+            self.grow_root();
+        }
+        self.chunks[number as usize] = Some(Chunk::new(number));
+        self.arm(number as usize);
+        self.list(number);
+        number
+    }
+
+    fn list(&mut self, number: u32) {
+        if let Some(chunk) = &mut self.chunks[number as usize] {
+            if !mem::replace(&mut chunk.is_listed, true) {
+                self.roomy.push(number);
+            }
+        }
+    }
+
+    /// Has the next child of a chunk that is woken mark the chunk in the root. If one was woken since its turn, the chunk
+    /// is marked at once.
+    fn arm(&mut self, number: usize) {
+        if let Some(chunk) = &mut self.chunks[number] {
+            self.root.with_waker(number + 1, |waker| chunk.wakers.rearm(waker));
+        }
+    }
+
+    /// Twice as many chunks. What was woken in the old root is seen when the chunks are armed anew.
+    #[cold]
+    fn grow_root(&mut self) {
+        self.root = WakerBlock::new(2 * self.root.children() + 1);
+        self.is_source_woken = true;
+        for number in 0..self.chunks.len() {
+            self.arm(number);
+        }
+    }
+}
+
+impl<C, K, X> Entries for Heap<C, K, X> {
+    type Child = C;
+    type Kept = K;
+    type Stop = X;
+
+    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<C, K, X>> {
+        let (chunk, offset) = self.get_mut().chunk(position);
+        element(chunk.entries.as_mut(), offset)
+    }
+
+    fn peek(&self, position: u32) -> &Entry<C, K, X> {
+        let chunk = self.chunks[position as usize / WIDTH].as_ref();
+        &chunk.expect("a place in use keeps its chunk").entries[position as usize % WIDTH]
+    }
+}
+
+/// Lends the waker of a place.
+pub struct PlacesWaker<'a> {
+    wakers: &'a mut WakerBlock,
+    offset: usize,
+}
+
+impl Lend for PlacesWaker<'_> {
+    fn lend<R>(&mut self, _: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        self.wakers.with_waker(self.offset, |waker| poll(&mut Context::from_waker(waker)))
+    }
+}
+
+/// A pass over the woken places.
+pub struct Woken {
+    /// The positions whose turn is not over.
+    ahead: Range<usize>,
+    /// The chunk whose children have their turn.
+    chunk: Option<usize>,
+}
+
+impl<C, K, X> Places for Heap<C, K, X> {
+    type AllKept = Vec<K>;
+    type Woken = Woken;
+    type Lend<'a>
+        = PlacesWaker<'a>
+    where
+        Self: 'a;
+    const KNOWS_WOKEN: bool = true;
+
+    fn rearm(self: Pin<&mut Self>, waker: &Waker) {
+        self.get_mut().root.rearm(waker);
+    }
+
+    fn poll_source<S: Stream>(self: Pin<&mut Self>, source: Pin<&mut S>, _: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let this = self.get_mut();
+        if this.root.take_woken(SOURCE..SOURCE + 1).is_none() && !this.is_source_woken {
+            return Poll::Pending;
+        }
+        this.is_source_woken = false;
+        let polled = this.root.with_waker(SOURCE, |waker| source.poll_next(&mut Context::from_waker(waker)));
+        this.is_source_woken = polled.is_ready();
+        polled
+    }
+
+    fn take(self: Pin<&mut Self>) -> u32 {
+        let this = self.get_mut();
+        let number = this.roomy_chunk();
+        if this.spare == Some(number) {
+            this.spare = None;
+        }
+        let (chunk, _) = this.chunk(number * WIDTH as u32);
+        let offset = chunk.vacant.trailing_zeros();
+        chunk.vacant &= chunk.vacant - 1;
+        number * WIDTH as u32 + offset
+    }
+
+    fn give_back(self: Pin<&mut Self>, position: u32) {
+        let this = self.get_mut();
+        let (chunk, offset) = this.chunk(position);
+        chunk.vacant |= 1 << offset;
+        let is_empty = chunk.is_empty();
+        let number = position / WIDTH as u32;
+        if is_empty && this.spare.is_some() {
+            this.chunks[number as usize] = None;
+            this.free.push(number);
+            return;
+        }
+        if is_empty {
+            this.spare = Some(number);
+        }
+        this.list(number);
+    }
+
+    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<C, K, X>>, PlacesWaker<'_>) {
+        let (Chunk { entries, wakers, .. }, offset) = self.get_mut().chunk(position);
+        (element(entries.as_mut(), offset), PlacesWaker { wakers, offset })
+    }
+
+    fn woken(self: Pin<&mut Self>, range: Range<usize>) -> Woken {
+        let end = range.end.min(self.chunks.len() * WIDTH);
+        Woken { ahead: range.start..end, chunk: None }
+    }
+
+    fn next_woken(self: Pin<&mut Self>, woken: &mut Woken) -> Option<u32> {
+        let this = self.get_mut();
+        let Woken { ahead, chunk: turn } = woken;
+        while ahead.start < ahead.end {
+            let Some(number) = *turn else {
+                // The turn of a chunk comes when its own range is not over.
+                let (first, end) = (ahead.start / WIDTH, ahead.end.div_ceil(WIDTH));
+                let number = this.root.take_woken(first + 1..end + 1)? - 1;
+                ahead.start = ahead.start.max(number * WIDTH);
+                *turn = Some(number);
+                continue;
+            };
+            let (first, next) = (number * WIDTH, (number + 1) * WIDTH);
+            if let Some(chunk) = &mut this.chunks[number] {
+                let offsets = ahead.start - first..ahead.end.min(next) - first;
+                if let Some(offset) = chunk.wakers.take_woken(offsets) {
+                    ahead.start = first + offset + 1;
+                    if chunk.vacant & 1 << offset == 0 {
+                        return Some((first + offset) as u32);
+                    }
+                    continue;
+                }
+            }
+            this.arm(number);
+            ahead.start = next;
+            *turn = None;
+        }
+        None
+    }
+
+    fn stop(self: Pin<&mut Self>, woken: Woken) {
+        if let Some(number) = woken.chunk {
+            self.get_mut().arm(number);
+        }
+    }
+
+    fn take_wake(self: Pin<&mut Self>, position: u32) {
+        let (chunk, offset) = self.get_mut().chunk(position);
+        chunk.wakers.take_wake(offset);
+    }
+
+    fn keep(self: Pin<&mut Self>, index: usize, kept: K) {
+        self.get_mut().kept.insert(index, kept);
+    }
+
+    fn kept(self: Pin<&mut Self>, index: usize) -> Option<&K> {
+        self.get_mut().kept.by_index.get(index)?.as_ref()
+    }
+
+    fn discard_kept(self: Pin<&mut Self>) {
+        drop(mem::take(&mut self.get_mut().kept));
+    }
+
+    fn take_kept(self: Pin<&mut Self>) -> Vec<K> {
+        mem::take(&mut self.get_mut().kept).into_vec()
+    }
+
+    fn clear(self: Pin<&mut Self>) {
+        let this = self.get_mut();
+        this.chunks = Vec::new();
+        (this.roomy, this.free, this.spare) = (Vec::new(), Vec::new(), None);
+        this.kept = AllKept::default();
+    }
+}
+
+/// What is kept of all children, in the order in which they were drawn.
+struct AllKept<K> {
+    by_index: Vec<Option<K>>,
+    /// Used in its place if a `K` has no size, and so none can be told from another: these take no memory.
+    sizeless: Vec<K>,
+}
+
+impl<K> AllKept<K> {
+    fn insert(&mut self, index: usize, kept: K) {
+        if size_of::<K>() == 0 {
+            return self.sizeless.push(kept);
+        }
+        if self.by_index.len() <= index {
+            self.by_index.resize_with(index + 1, || None);
+        }
+        self.by_index[index] = Some(kept);
+    }
+
+    fn into_vec(self) -> Vec<K> {
+        if size_of::<K>() == 0 {
+            return self.sizeless;
+        }
+        self.by_index.into_iter().map(|kept| kept.expect("something was kept of every child")).collect()
+    }
+}
+
+impl<K> Default for AllKept<K> {
+    fn default() -> Self {
+        AllKept { by_index: Vec::new(), sizeless: Vec::new() }
+    }
+}

@@ -1,0 +1,131 @@
+//! The places of children that were drawn from a source, in the order in which they were drawn.
+
+use core::pin::Pin;
+
+use pin_project::pin_project;
+
+use crate::children::slot::Slot;
+
+/// Stands for no place.
+const NOBODY: u32 = u32::MAX;
+
+/// A place: the slot of one child after another, and its neighbours in the line.
+#[pin_project]
+pub struct Entry<C, K, X> {
+    #[pin]
+    pub(super) slot: Slot<C, K, X>,
+    /// How many children were drawn before this one.
+    pub(super) index: usize,
+    previous: u32,
+    next: u32,
+}
+
+impl<C, K, X> Entry<C, K, X> {
+    pub(super) fn vacant() -> Self {
+        Entry { slot: Slot::Empty, index: 0, previous: NOBODY, next: NOBODY }
+    }
+
+    pub(super) fn slot(self: Pin<&mut Self>) -> Pin<&mut Slot<C, K, X>> {
+        self.project().slot
+    }
+
+    pub(super) fn index(self: Pin<&mut Self>) -> usize {
+        *self.project().index
+    }
+}
+
+/// Where places are found by their positions.
+pub trait Entries {
+    type Child;
+    type Kept;
+    type Stop;
+
+    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<Self::Child, Self::Kept, Self::Stop>>;
+
+    /// For `Debug`.
+    fn peek(&self, position: u32) -> &Entry<Self::Child, Self::Kept, Self::Stop>;
+}
+
+/// A line through those places of which something is left, by growing index. Removing from it takes constant time.
+pub struct Line {
+    first: u32,
+    last: u32,
+}
+
+impl Line {
+    pub(super) fn new() -> Self {
+        Line { first: NOBODY, last: NOBODY }
+    }
+
+    pub(super) fn first(&self) -> Option<u32> {
+        position(self.first)
+    }
+
+    pub(super) fn next<T: Entries>(entries: Pin<&mut T>, of: u32) -> Option<u32> {
+        position(*entries.entry(of).project().next)
+    }
+
+    /// Calls `visit` with all indices. For `Debug`.
+    pub(super) fn each<T: Entries>(&self, entries: &T, visit: &mut dyn FnMut(usize)) {
+        let mut at = self.first();
+        while let Some(entry) = at.map(|at| entries.peek(at)) {
+            visit(entry.index);
+            at = position(entry.next);
+        }
+    }
+
+    /// The first place with a child of at least this index. Takes time for those behind it.
+    pub(super) fn first_from<T: Entries>(&self, mut entries: Pin<&mut T>, index: usize) -> Option<u32> {
+        if index == 0 {
+            return self.first();
+        }
+        let (mut found, mut at) = (None, position(self.last));
+        while let Some(candidate) = at {
+            if entries.as_mut().entry(candidate).index() < index {
+                break;
+            }
+            found = Some(candidate);
+            at = position(*entries.as_mut().entry(candidate).project().previous);
+        }
+        found
+    }
+
+    /// The last place with a child below this index. Takes time for those behind it.
+    pub(super) fn last_below<T: Entries>(&self, mut entries: Pin<&mut T>, index: usize) -> Option<u32> {
+        let mut at = position(self.last);
+        while let Some(candidate) = at {
+            if entries.as_mut().entry(candidate).index() < index {
+                break;
+            }
+            at = position(*entries.as_mut().entry(candidate).project().previous);
+        }
+        at
+    }
+
+    pub(super) fn push<T: Entries>(&mut self, mut entries: Pin<&mut T>, new: u32, index: usize) {
+        let entry = entries.as_mut().entry(new).project();
+        (*entry.index, *entry.previous, *entry.next) = (index, self.last, NOBODY);
+        match position(self.last) {
+            Some(last) => *entries.entry(last).project().next = new,
+            None => self.first = new,
+        }
+        self.last = new;
+    }
+
+    pub(super) fn remove<T: Entries>(&mut self, mut entries: Pin<&mut T>, old: u32) {
+        let entry = entries.as_mut().entry(old).project();
+        let (previous, next) = (*entry.previous, *entry.next);
+        match position(previous) {
+            Some(previous) => *entries.as_mut().entry(previous).project().next = next,
+            None => self.first = next,
+        }
+        match position(next) {
+            Some(next) => *entries.entry(next).project().previous = previous,
+            None => self.last = previous,
+        }
+    }
+}
+
+fn position(raw: u32) -> Option<u32> {
+    (raw != NOBODY).then_some(raw)
+}
