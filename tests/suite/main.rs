@@ -12,6 +12,9 @@
 //! `faults` and `property` run longer with a variable; `tracing` needs that feature; `compile_fail` runs the compiler;
 //! `conformance` is a binary so that both are built at once.
 
+// Named, so that it is linked: under ThreadSanitizer everything that embassy-sync could call must be there.
+use critical_section as _;
+
 // Only what works without any feature is built without `alloc`.
 mod core_only;
 #[cfg(feature = "alloc")]
