@@ -39,6 +39,14 @@ macro_rules! boxed {
                 self.0.as_mut().poll_drain(cx)
             }
 
+            fn output(self: Pin<&mut Self>) -> Option<&O> {
+                Pin::get_mut(self).0.as_mut().output()
+            }
+
+            fn take_output(mut self: Pin<&mut Self>) -> Option<O> {
+                self.0.as_mut().take_output()
+            }
+
             fn drains(mut self: Pin<&mut Self>) -> bool {
                 self.0.as_mut().drains()
             }
