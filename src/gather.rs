@@ -147,11 +147,8 @@ where
         }
         // Before the children, so that none of them can use up what the runtime allows before it.
         let is_fired = this.signal.as_mut().poll_fired(cx).is_ready();
-        if is_first {
-            if is_fired {
-                return Some(Cause::Cancelled);
-            }
-            this.progress.phase = Phase::Running;
+        if is_first && is_fired {
+            return Some(Cause::Cancelled);
         }
 
         let order = this.cancelling.project().order;
@@ -165,6 +162,7 @@ where
             }
             return Some(cause);
         }
+        this.progress.phase = Phase::Running;
         if !this.children.as_mut().is_live() {
             return Some(Cause::Completed);
         }
@@ -181,8 +179,12 @@ where
         let mut this = self.project();
         let cancelling = this.cancelling.project();
         event!(DEBUG, cause = %cause; "cancelling");
+        cancelling.order.begin(match this.progress.phase {
+            // The first pass has not gone through: it was stopped at the child that is the cause, or has not begun.
+            Phase::Unpolled => cause.index().map_or(0, |index| index + 1),
+            _ => usize::MAX,
+        });
         this.progress.set(Phase::Told, cause);
-        cancelling.order.set_told_from(usize::MAX);
         this.signal.end();
         this.children.as_mut().close();
         cancelling.hook.call(cause);
@@ -216,17 +218,12 @@ where
         let is_over = grace.as_mut().poll_over(cx).is_ready();
         let is_first = mem::replace(&mut this.progress.phase, Phase::Draining) == Phase::Told;
         let cause = this.progress.cause().and_then(Cause::index);
-        let mut is_told = R::IN_REVERSE && is_first;
-        let mut end = PassEnd::Through;
-        if !is_told {
-            let turn = Turn { cx, concurrency: this.concurrency, order, cause, is_first };
-            end = turn.pass::<C, true>(children.as_mut(), &mut this.progress.round);
+        if R::IN_REVERSE && is_first {
+            Turn { cx, concurrency: this.concurrency, order, cause, is_first }.drain_told(children.as_mut());
         }
-        while R::IN_REVERSE {
-            is_told = is_told || Cancel { concurrency: this.concurrency, cause }.last(children.as_mut(), order);
-            if !mem::take(&mut is_told) {
-                break;
-            }
+        let turn = Turn { cx, concurrency: this.concurrency, order, cause, is_first };
+        let end = turn.pass::<C, true>(children.as_mut(), &mut this.progress.round);
+        while R::IN_REVERSE && (Cancel { concurrency: this.concurrency, cause }).last(children.as_mut(), order) {
             Turn { cx, concurrency: this.concurrency, order, cause, is_first }.drain_told(children.as_mut());
         }
         if !children.as_mut().is_live() {
@@ -382,6 +379,7 @@ impl<C: Children, G, H, R: Order, S, L: Concurrency> fmt::Debug for Gather<C, Ca
             children: &self.children,
             phase: self.progress.phase,
             started: self.concurrency.started(),
+            polled: self.cancelling.order.polled(),
             told_from: self.cancelling.order.told_from(),
         };
         gather.field("children", &states).finish_non_exhaustive()

@@ -52,15 +52,19 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
         round: &mut Round<C::Index>,
     ) -> PassEnd {
         let started = self.concurrency.started();
+        let in_reverse = DRAINS && R::IN_REVERSE;
         let which = match self.is_first {
+            // The last one was told and polled just now. Those before it may have been woken before this poll, and not
+            // have had their turn.
+            true if in_reverse => Visit::Woken { from: 0, below: self.order.told_from() },
             true if DRAINS => Visit::All,
             true => Visit::From(0),
             // Of the children that have not started one may have been told.
-            false if DRAINS && R::IN_REVERSE => Visit::Woken { from: round.next.get(), below: usize::MAX },
+            false if in_reverse => Visit::Woken { from: round.next.get(), below: usize::MAX },
             false => Visit::Woken { from: round.next.get(), below: started },
         };
-        let starts_later = L::LIMITED && !self.is_first && !(DRAINS && R::IN_REVERSE) && !C::DRAWS;
-        let may_cut = C::KNOWS_WOKEN && !self.is_first;
+        let starts_later = L::LIMITED && !self.is_first && !in_reverse && !C::DRAWS;
+        let may_cut = C::KNOWS_WOKEN && (!self.is_first || in_reverse);
         let mut pass = self.into_pass::<DRAINS>(may_cut);
         let _ = children.as_mut().visit(which, &mut pass);
         if starts_later && !matches!(pass.end, PassEnd::Stopped(_)) {
@@ -80,9 +84,15 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
 
     /// Polls the child that was told last, the last live one, whether it was woken or not.
     #[inline(always)]
-    pub(super) fn drain_told<C: Children>(self, children: Pin<&mut C>) {
-        let told = Visit::From(self.order.told_from());
-        let _ = children.visit(told, &mut self.into_pass::<true>(false));
+    pub(super) fn drain_told<C: Children>(self, mut children: Pin<&mut C>) {
+        let told = self.order.told_from();
+        let mut pass = self.into_pass::<true>(false);
+        // If it was woken, it no longer is.
+        for which in [Visit::Woken { from: told, below: told + 1 }, Visit::From(told)] {
+            if pass.began.is_none() {
+                let _ = children.as_mut().visit(which, &mut First(&mut pass));
+            }
+        }
     }
 
     #[inline(always)]
@@ -107,6 +117,17 @@ impl PassEnd {
             PassEnd::Cut(_) | PassEnd::Drew => waker.wake_by_ref(),
             _ => children.rearm(waker),
         }
+    }
+}
+
+/// Visits the first child of a visit alone.
+struct First<'a, V>(&'a mut V);
+
+impl<V: Visitor> Visitor for First<'_, V> {
+    #[inline(always)]
+    fn visit(&mut self, index: usize, place: impl Place) -> ControlFlow<()> {
+        let _ = self.0.visit(index, place);
+        ControlFlow::Break(())
     }
 }
 
@@ -144,9 +165,9 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R
         let Turn { cx, concurrency, order, cause, is_first } = &mut self.turn;
         let is_told = DRAINS && index >= order.told_from();
         let mut starts = if L::LIMITED { index >= concurrency.started() } else { *is_first && !DRAINS };
-        if DRAINS && R::IN_REVERSE && starts {
+        if DRAINS && R::IN_REVERSE {
             // Nobody starts but the child that was told. It does so without room: those who have it wait for its end.
-            if !is_told {
+            if !is_told && index >= concurrency.started().min(order.polled()) {
                 return ControlFlow::Continue(());
             }
             starts = false;
@@ -235,7 +256,7 @@ impl<L: Concurrency> Cancel<'_, L> {
                 return false;
             }
             order.set_told_from(last);
-            let _ = children.as_mut().visit(Visit::From(last), self);
+            let _ = children.as_mut().visit(Visit::From(last), &mut First(self));
             if children.as_mut().last_live(last + 1) == Some(last) {
                 return true;
             }
@@ -260,7 +281,7 @@ impl<R: Order> Abandon<'_, R> {
         }
         let mut below = usize::MAX;
         while let Some(last) = children.as_mut().last_live(below) {
-            let _ = children.as_mut().visit(Visit::From(last), &mut self);
+            let _ = children.as_mut().visit(Visit::From(last), &mut First(&mut self));
             below = last;
         }
     }

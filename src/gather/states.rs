@@ -14,6 +14,8 @@ pub(super) struct States<'a, C> {
     pub(super) phase: Phase,
     /// Children below this index have started.
     pub(super) started: usize,
+    /// Those below this index were polled before the handshake began, once it has.
+    pub(super) polled: usize,
     /// Those from this index on were told, once somebody was.
     pub(super) told_from: usize,
 }
@@ -23,6 +25,7 @@ impl<C: Children> States<'_, C> {
     fn of(&self, index: usize) -> &'static str {
         match self.phase {
             Phase::Told | Phase::Draining if index >= self.told_from => "draining",
+            Phase::Told | Phase::Draining if index >= self.polled => "unstarted",
             Phase::Told | Phase::Draining | Phase::Running if index < self.started => "pending",
             _ => "unstarted",
         }

@@ -5,9 +5,14 @@ pub trait Order {
     /// Whether they are told one at a time, the last one first.
     const IN_REVERSE: bool;
 
+    /// The handshake begins. Nobody is told yet, and no child from this index on was polled.
+    fn begin(&mut self, polled: usize);
+    /// Children from this index on were never polled before the handshake began.
+    fn polled(&self) -> usize;
+
     /// Live children from this index on were told.
     fn told_from(&self) -> usize;
-    /// The child of this index is about to be told. `usize::MAX`: nobody is yet.
+    /// The child of this index is about to be told.
     fn set_told_from(&mut self, index: usize);
 }
 
@@ -17,6 +22,14 @@ pub struct AtOnce;
 
 impl Order for AtOnce {
     const IN_REVERSE: bool = false;
+
+    #[inline]
+    fn begin(&mut self, _: usize) {}
+
+    #[inline]
+    fn polled(&self) -> usize {
+        usize::MAX
+    }
 
     #[inline]
     fn told_from(&self) -> usize {
@@ -30,17 +43,26 @@ impl Order for AtOnce {
 /// `cancel_in_reverse`: the last one, and when it has ended the one before it.
 #[derive(Clone, Copy, Debug)]
 pub struct InReverse {
+    polled: usize,
     told_from: usize,
 }
 
 impl InReverse {
     pub(crate) fn new() -> Self {
-        InReverse { told_from: usize::MAX }
+        InReverse { polled: 0, told_from: usize::MAX }
     }
 }
 
 impl Order for InReverse {
     const IN_REVERSE: bool = true;
+
+    fn begin(&mut self, polled: usize) {
+        *self = InReverse { polled, told_from: usize::MAX };
+    }
+
+    fn polled(&self) -> usize {
+        self.polled
+    }
 
     fn told_from(&self) -> usize {
         self.told_from

@@ -29,6 +29,8 @@ mod gather {
     mod passes;
     mod policies;
     mod promises;
+    mod reverse;
+    mod scenario;
     mod sizes;
     mod wakers;
 }

@@ -1,27 +1,8 @@
 //! What happens to the siblings: a table of scenarios, run in every container, and with children that were polled before
 //! (pending first) as with children that end in their first poll (ready first).
 
-use std::task::Poll;
-
-use crate::kit::{At, CONTAINERS, Container, Gate, Output, Probe, World, gather_in};
-use gather::{CancelExt, LocalBoxChild};
-
-/// A script for three children a, b and c of these kinds:
-///
-/// - `p`lain;
-/// - `t`old: `on_cancel` with a hook that logs `tell a`;
-/// - `c`leanup: logs `make A`, then drives a clean-up that logs `end A` and `drop A`;
-/// - `s`hield.
-///
-/// A line is `actions => log`. The actions are `ok a`, `fail a`, `clean a` (open a gate), `signal`, `over` (the grace),
-/// `poll`, `drop`. The log has `end a`, `drop a`, `grace` when one is made, `drop grace`, `drop signal`, and `ready …`.
-/// In the discipline *pending first* the script is run after one poll; a line that begins with `pending:` or `ready:`
-/// belongs to one discipline alone. The first pass begins with a, the second with b.
-struct Scenario {
-    name: &'static str,
-    kinds: &'static str,
-    script: &'static str,
-}
+use super::scenario::{Scenario, run, shown};
+use crate::kit::{CONTAINERS, in_container};
 
 const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -243,83 +224,15 @@ const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-fn run(scenario: &Scenario, container: Container, pending_first: bool) {
-    let _at = At(format!("{}, {container:?}, pending first: {pending_first}", scenario.name));
-    let world = World::new();
-    let names = [("a", "A"), ("b", "B"), ("c", "C")];
-    let gates: [Gate<Output>; 3] = Default::default();
-    let cleanups: [Gate<()>; 3] = Default::default();
-    let (signal, grace) = (Gate::new(), Gate::new());
-
-    let mut kinds = scenario.kinds.chars().zip(0..);
-    let children: [LocalBoxChild<Output>; 3] = std::array::from_fn(|_| {
-        let (kind, index) = kinds.next().unwrap();
-        let (name, cleanup_name) = names[index];
-        let (log, cleanup) = (&world.log, &cleanups[index]);
-        let probe = Probe::new(name, log, &gates[index]);
-        match kind {
-            'p' => LocalBoxChild::new(probe),
-            't' => LocalBoxChild::new(probe.on_cancel(move |child| log.push(format!("tell {}", child.name)))),
-            'c' => LocalBoxChild::new(probe.cleanup(move || {
-                log.push(format!("make {cleanup_name}"));
-                Probe::new(cleanup_name, log, cleanup)
-            })),
-            's' => LocalBoxChild::new(probe.shield()),
-            _ => unreachable!(),
-        }
-    });
-    let mut gather = Some(gather_in!(container, children, |gather| {
-        let (log, grace) = (&world.log, &grace);
-        gather.cancel_when(Probe::new("signal", log, &signal).quiet()).grace(move || {
-            log.push("grace");
-            Probe::new("grace", log, grace).quiet()
-        })
-    }));
-
-    if pending_first {
-        assert!(world.poll(gather.as_mut().unwrap().as_mut()).is_pending());
-        world.log.expect("");
-    }
-    for line in scenario.script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let line = match (line.strip_prefix("pending: "), line.strip_prefix("ready: ")) {
-            (Some(line), _) if pending_first => line,
-            (_, Some(line)) if !pending_first => line,
-            (None, None) => line,
-            _ => continue,
-        };
-        let (actions, expected) = line.split_once("=>").unwrap();
-        for action in actions.split(';').map(str::trim) {
-            let child = || ["a", "b", "c"].iter().position(|name| action.ends_with(name)).unwrap();
-            match action.split(' ').next().unwrap() {
-                "ok" => gates[child()].open(Ok(child() as u32)),
-                "fail" => gates[child()].open(Err(names[child()].0)),
-                "clean" => cleanups[child()].open(()),
-                "signal" => signal.open(()),
-                "over" => grace.open(()),
-                "drop" => gather = None,
-                "poll" => {
-                    if let Poll::Ready(result) = world.poll(gather.as_mut().unwrap().as_mut()) {
-                        world.log.push(format!("ready {result:?}"));
-                        gather = None;
-                    }
-                }
-                _ => panic!("no such action: {action}"),
-            }
-        }
-        let expected = expected.trim();
-        let happened = world.log.take().join(", ");
-        assert_eq!(happened, expected, "in: {line}");
-    }
-    assert!(gather.is_none(), "the script ends with a result or a drop");
-}
-
 #[test]
 fn every_scenario_in_every_container() {
     for scenario in SCENARIOS {
         for container in CONTAINERS {
-            for pending_first in [true, false] {
-                run(scenario, container, pending_first);
-            }
+            run(scenario, container, |children, stage| {
+                in_container!(container, children, |group| {
+                    shown(group.cancel_when(stage.signal()).grace(stage.grace()))
+                })
+            });
         }
     }
 }
