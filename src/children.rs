@@ -206,9 +206,9 @@ pub enum Visit {
     /// The woken ones below an index: in index order from `from` on, then those before it. Children that are drawn from a
     /// source in the order of their positions.
     Woken { from: usize, below: usize },
-    /// All of them, woken or not, in index order.
-    All,
-    /// All from this index on, in index order. What is known of their wakes stays.
+    /// All from an index on, woken or not, in index order.
+    All { from: usize },
+    /// The same, but what is known of their wakes stays.
     From(usize),
 }
 
@@ -221,8 +221,7 @@ impl Visit {
                 let from = from.min(below);
                 [from..below, 0..from]
             }
-            Visit::All => [0..usize::MAX, 0..0],
-            Visit::From(start) => [start..usize::MAX, 0..0],
+            Visit::All { from } | Visit::From(from) => [from..usize::MAX, 0..0],
         }
     }
 }

@@ -277,9 +277,9 @@ where
                     }
                 }
             }
-            Visit::All | Visit::From(_) => {
+            Visit::All { .. } | Visit::From(_) => {
                 let [Range { start: from, .. }, _] = which.ranges();
-                let takes_wakes = matches!(which, Visit::All);
+                let takes_wakes = matches!(which, Visit::All { .. });
                 for number in started.block.group_of(from)..started.block.groups() {
                     let mut group = Group::open(children, started, number);
                     for position in group.open.live(from) {

@@ -57,7 +57,7 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
             // The last one was told and polled just now. Those before it may have been woken before this poll, and not
             // have had their turn.
             true if in_reverse => Visit::Woken { from: 0, below: self.order.told_from() },
-            true if DRAINS => Visit::All,
+            true if DRAINS => Visit::All { from: 0 },
             true => Visit::From(0),
             // Of the children that have not started one may have been told.
             false if in_reverse => Visit::Woken { from: round.next.get(), below: usize::MAX },
@@ -84,15 +84,9 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
 
     /// Polls the child that was told last, the last live one, whether it was woken or not.
     #[inline(always)]
-    pub(super) fn drain_told<C: Children>(self, mut children: Pin<&mut C>) {
-        let told = self.order.told_from();
-        let mut pass = self.into_pass::<true>(false);
-        // If it was woken, it no longer is.
-        for which in [Visit::Woken { from: told, below: told + 1 }, Visit::From(told)] {
-            if pass.began.is_none() {
-                let _ = children.as_mut().visit(which, &mut First(&mut pass));
-            }
-        }
+    pub(super) fn drain_told<C: Children>(self, children: Pin<&mut C>) {
+        let told = Visit::All { from: self.order.told_from() };
+        let _ = children.visit(told, &mut First(&mut self.into_pass::<true>(false)));
     }
 
     #[inline(always)]

@@ -191,27 +191,31 @@ where
 
     fn visit<V: Visitor>(mut self: Pin<&mut Self>, which: Visit, visitor: &mut V) -> ControlFlow<()> {
         match which {
-            Visit::Woken { from, .. } => {
-                // Ranges of positions: who was drawn has started.
+            Visit::Woken { from, below } => {
+                // Ranges of positions, of children below an index.
                 for range in (Visit::Woken { from, below: usize::MAX }).ranges() {
                     let mut woken = self.as_mut().project().places.woken(range);
                     let mut flow = ControlFlow::Continue(());
                     while flow.is_continue() {
                         let Some(position) = self.as_mut().project().places.next_woken(&mut woken) else { break };
+                        if self.as_mut().project().places.entry(position).index() >= below {
+                            self.as_mut().project().places.wake(position);
+                            continue;
+                        }
                         flow = self.as_mut().visit_place(position, visitor);
                     }
                     self.as_mut().project().places.stop(woken);
                     flow?;
                 }
             }
-            Visit::All | Visit::From(_) => {
+            Visit::All { .. } | Visit::From(_) => {
                 let [range, _] = which.ranges();
                 let mut this = self.as_mut().project();
                 let mut next = this.line.first_from(this.places.as_mut(), range.start);
                 while let Some(position) = next {
                     let mut this = self.as_mut().project();
                     next = Line::next(this.places.as_mut(), position);
-                    if let Visit::All = which {
+                    if let Visit::All { .. } = which {
                         this.places.take_wake(position);
                     }
                     self.as_mut().visit_place(position, visitor)?;

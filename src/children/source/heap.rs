@@ -276,6 +276,11 @@ impl<C, K, X> Places for Heap<C, K, X> {
         }
     }
 
+    fn wake(self: Pin<&mut Self>, position: u32) {
+        let (chunk, offset) = self.get_mut().chunk(position);
+        chunk.wakers.with_waker(offset, Waker::wake_by_ref);
+    }
+
     fn take_wake(self: Pin<&mut Self>, position: u32) {
         let (chunk, offset) = self.get_mut().chunk(position);
         chunk.wakers.take_wake(offset);

@@ -100,6 +100,8 @@ impl<C, K, X, const N: usize> Places for Inline<C, K, X, N> {
 
     fn stop(self: Pin<&mut Self>, _: Range<usize>) {}
 
+    fn wake(self: Pin<&mut Self>, _: u32) {}
+
     fn take_wake(self: Pin<&mut Self>, _: u32) {}
 
     fn keep(self: Pin<&mut Self>, _: usize, _: K) {}

@@ -46,6 +46,9 @@ pub trait Places: Entries {
     /// Ends the pass: children whose turn did not come still count as woken.
     fn stop(self: Pin<&mut Self>, woken: Self::Woken);
 
+    /// Its child counts as woken again.
+    fn wake(self: Pin<&mut Self>, position: u32);
+
     /// Its child no longer counts as woken.
     fn take_wake(self: Pin<&mut Self>, position: u32);
 
