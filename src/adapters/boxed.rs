@@ -5,7 +5,7 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::impl_map;
+use super::map::impl_map;
 use crate::child::{Child, IntoChild, OnCancel};
 
 macro_rules! boxed {

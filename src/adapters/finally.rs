@@ -6,7 +6,8 @@ use core::task::{Context, Poll, ready};
 
 use pin_project::pin_project;
 
-use super::{Cleanup, impl_map};
+use super::Cleanup;
+use super::map::impl_map;
 use crate::child::{Child, OnCancel};
 
 /// Child of [`CancelExt::finally`](crate::CancelExt::finally): a [`Cleanup`] that also runs when the work ends by itself.
