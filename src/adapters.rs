@@ -5,6 +5,44 @@
 //! closure borrows would not be known to be a child where the compiler has erased lifetimes, and a task that gathers it
 //! not to be `Send` ("implementation of `FnOnce` is not general enough", rust-lang/rust#102211).
 
+/// Gives each adapter the methods that make another child of it. They are inherent, so that no trait has to be imported
+/// for them: [`Child`]'s would clash with those of a future's extensions.
+macro_rules! impl_adapter {
+    ($Adapter:ident<$($lifetime:lifetime,)? $($Parameter:ident $(: $Bound:ident)?),+>) => {
+        impl<$($lifetime,)? $($Parameter $(: $Bound)?),+> $Adapter<$($lifetime,)? $($Parameter),+>
+        where
+            Self: $crate::Child,
+        {
+            /// Passes its output through `map`. See [`Child::map`](crate::Child::map).
+            pub fn map<Op, Mapped>(self, map: Op) -> $crate::Map<Self, Op, Mapped>
+            where
+                Op: FnOnce(<Self as $crate::Child>::Output) -> Mapped,
+            {
+                $crate::Child::map(self, map)
+            }
+
+            /// Passes its error through `map`. See [`Child::map_err`](crate::Child::map_err).
+            pub fn map_err<Value, Error, Op, Mapped>(self, map: Op) -> $crate::Map<Self, Op, Result<Value, Mapped>>
+            where
+                Self: $crate::Child<Output = Result<Value, Error>>,
+                Op: FnOnce(Error) -> Mapped,
+            {
+                $crate::Child::map_err(self, map)
+            }
+
+            /// Makes one `Result` of its output, which is one within another. See
+            /// [`Child::flatten`](crate::Child::flatten).
+            pub fn flatten<Value, Error, Outer>(self) -> $crate::Map<Self, (), Result<Value, Error>>
+            where
+                Self: $crate::Child<Output = Result<Result<Value, Error>, Outer>>,
+                Error: From<Outer>,
+            {
+                $crate::Child::flatten(self)
+            }
+        }
+    };
+}
+
 #[cfg(feature = "alloc")]
 mod boxed;
 mod cleanup;

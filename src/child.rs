@@ -3,6 +3,8 @@
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use crate::adapters::Map;
+
 /// What a gather polls: every [`Future`] is one, and a thing with its own way to stop can be one.
 ///
 /// *When to use.* A future needs nothing: it is a *plain* child, and cancelling it drops it in place. A future that
@@ -21,8 +23,8 @@ use core::task::{Context, Poll};
 /// work, shows it through [`output`](Self::output). If that output ends the group, the group need not wait for the
 /// clean-up to cancel the siblings.
 ///
-/// *Its output* has no adapters: it is made what the siblings need within [`poll_child`](Self::poll_child), or, with an
-/// allocator, by `BoxChild::new(child).map(…)`.
+/// *Its output* is made what the siblings need by [`map`](Self::map), [`map_err`](Self::map_err) and
+/// [`flatten`](Self::flatten).
 ///
 /// # Examples
 ///
@@ -116,6 +118,85 @@ pub trait Child {
     /// [`poll_drain`](Self::poll_drain), whether it was told or not, and ends with `None`.
     fn take_output(self: Pin<&mut Self>) -> Option<Self::Output> {
         None
+    }
+
+    /// Passes its output through `map`, also one that comes during the drain.
+    ///
+    /// Where a future's extensions are imported beside this trait, `map` of a future is ambiguous: import one of the two,
+    /// or write `Child::map(future, ..)`. The adapters and the groups have this method, `map_err` and `flatten` without
+    /// an import.
+    ///
+    /// # Examples
+    ///
+    /// A function that takes any child, without an allocator:
+    ///
+    /// ```
+    /// use gather::{CancelExt, Child, gather};
+    ///
+    /// async fn sum(parts: (impl Child<Output = Result<u8, ()>>, impl Child<Output = Result<u8, ()>>)) -> Result<u16, ()> {
+    ///     let widen = |part: Result<u8, ()>| part.map(u16::from);
+    ///     let (one, other) = gather((parts.0.map(widen), parts.1.map(widen))).await?;
+    ///     Ok(one + other)
+    /// }
+    ///
+    /// assert_eq!(pollster::block_on(sum((async { Ok(200) }, async { Ok(100) }.shield()))), Ok(300));
+    /// ```
+    fn map<F, T>(self, map: F) -> Map<Self, F, T>
+    where
+        Self: Sized,
+        F: FnOnce(Self::Output) -> T,
+    {
+        Map::new(self, map, |map, output| map(output))
+    }
+
+    /// Passes its error through `map`, as [`Result::map_err`] does; also one that comes during the drain.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Child, gather};
+    ///
+    /// let number = async { "12x".parse::<u8>() }.map_err(|_| "not a number");
+    /// assert_eq!(pollster::block_on(gather((number, async { Ok(()) }))), Err("not a number"));
+    /// ```
+    fn map_err<T, E, F, U>(self, map: F) -> Map<Self, F, Result<T, U>>
+    where
+        Self: Child<Output = Result<T, E>> + Sized,
+        F: FnOnce(E) -> U,
+    {
+        Map::new(self, map, |map, output: Result<T, E>| output.map_err(map))
+    }
+
+    /// Makes one `Result` of an output that is one within another: the outer error becomes one of the inner type.
+    ///
+    /// For what wraps the result of the work into one of its own: the handle of a spawned task, a timeout, a
+    /// [`cancel_when`](crate::CancelExt::cancel_when). Without it a task whose job fails is a child that succeeds, with a
+    /// value that is an `Err`: its siblings go on, and a supervisor of it does not restart.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, gather};
+    /// use std::io::{Error, ErrorKind}; // made of tokio's `JoinError` by `From`
+    /// use tokio_util::task::AbortOnDropHandle;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let bad = async { Err::<(), _>(Error::from(ErrorKind::AddrInUse)) };
+    /// let good = std::future::pending::<Result<(), Error>>();
+    ///
+    /// // Cancelled, a task is aborted and waited for; dropped with its group, it is aborted.
+    /// let bad = AbortOnDropHandle::new(tokio::spawn(bad)).on_cancel(|task| task.abort()).flatten();
+    /// let good = AbortOnDropHandle::new(tokio::spawn(good)).on_cancel(|task| task.abort()).flatten();
+    /// assert_eq!(gather((bad, good)).await.unwrap_err().kind(), ErrorKind::AddrInUse);
+    /// # }
+    /// ```
+    fn flatten<T, E, J>(self) -> Map<Self, (), Result<T, E>>
+    where
+        Self: Child<Output = Result<Result<T, E>, J>> + Sized,
+        E: From<J>,
+    {
+        Map::new(self, (), |(), output: Result<Result<T, E>, J>| output?)
     }
 
     /// Whether something is lost when it is dropped untold, so that `tracing` warns of it.

@@ -5,7 +5,6 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use super::map::impl_map;
 use crate::child::{Child, IntoChild, OnCancel};
 
 macro_rules! boxed {
@@ -58,7 +57,7 @@ macro_rules! boxed {
             }
         }
 
-        impl_map! { $Name<'a, O> }
+        impl_adapter! { $Name<'a, O> }
     };
 }
 

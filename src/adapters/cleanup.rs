@@ -6,7 +6,6 @@ use core::task::{Context, Poll};
 
 use pin_project::pin_project;
 
-use super::map::impl_map;
 use crate::child::{Child, OnCancel};
 
 /// Child of [`CancelExt::cleanup`](crate::CancelExt::cleanup). Its closure is dropped with it, or once it was called.
@@ -92,7 +91,7 @@ impl<F: Future, M, C: Future> Child for Cleanup<F, M, C> {
     }
 }
 
-impl_map! { Cleanup<F, M, C> }
+impl_adapter! { Cleanup<F, M, C> }
 
 impl<F, M, C> fmt::Debug for Cleanup<F, M, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,6 @@ use core::task::{Context, Poll, ready};
 use pin_project::pin_project;
 
 use super::Cleanup;
-use super::map::impl_map;
 use crate::child::{Child, OnCancel};
 
 /// Child of [`CancelExt::finally`](crate::CancelExt::finally): a [`Cleanup`] that also runs when the work ends by itself.
@@ -74,7 +73,7 @@ impl<F: Future<Output = O>, M, C: Future, O> Child for Finally<F, M, C, O> {
     }
 }
 
-impl_map! { Finally<F: Future, M, C, O> }
+impl_adapter! { Finally<F: Future, M, C, O> }
 
 impl<F: Future, M, C, O> fmt::Debug for Finally<F, M, C, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

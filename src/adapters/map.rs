@@ -8,8 +8,9 @@ use pin_project::pin_project;
 
 use crate::child::{Child, OnCancel};
 
-/// Child of the adapters' `map`: the child before it, with its output passed through a closure, also one that comes
-/// during the drain. The closure is dropped with the child, or once it was called.
+/// Child of [`map`](Child::map), [`map_err`](Child::map_err) and [`flatten`](Child::flatten): the child before it, with
+/// its output passed through a closure, also one that comes during the drain. The closure is dropped with the child, or
+/// once it was called.
 ///
 /// # Examples
 ///
@@ -33,11 +34,9 @@ pub struct Map<C: Child, F, T, O = <C as Child>::Output> {
 }
 
 impl<C: Child<Output = O>, F, T, O> Map<C, F, T, O> {
-    pub(crate) fn new(child: C, map: F) -> Self
-    where
-        F: FnOnce(O) -> T,
-    {
-        Map { child, map: Some(map), call: |map, output| map(output) }
+    /// `call` passes an output through the closure.
+    pub(crate) fn new(child: C, map: F, call: fn(F, O) -> T) -> Self {
+        Map { child, map: Some(map), call }
     }
 
     fn apply(map: &mut Option<F>, call: fn(F, O) -> T, output: O) -> T {
@@ -67,47 +66,7 @@ impl<C: Child<Output = O>, F, T, O> Child for Map<C, F, T, O> {
     }
 }
 
-/// Gives each adapter its `map` and `map_err`. They are inherent, because a trait's would clash with those of a
-/// future's extensions.
-macro_rules! impl_map {
-    ($($adapter:ident<$($lifetime:lifetime,)? $($parameter:ident $(: $Bound:ident)?),+>)*) => {$(
-        impl<$($lifetime,)? $($parameter $(: $Bound)?),+> $adapter<$($lifetime,)? $($parameter),+>
-        where
-            Self: Child,
-        {
-            /// Passes its output through `map`, also one that comes during the drain.
-            ///
-            /// # Examples
-            ///
-            /// See [`Map`](crate::Map).
-            pub fn map<Op, Mapped>(self, map: Op) -> $crate::Map<Self, Op, Mapped>
-            where
-                Op: FnOnce(<Self as Child>::Output) -> Mapped,
-            {
-                $crate::Map::new(self, map)
-            }
-
-            /// Passes its error through `map`, as [`Result::map_err`] does; also one that comes during the drain.
-            ///
-            /// # Examples
-            ///
-            /// See [`Map`](crate::Map).
-            pub fn map_err<Value, Error, Op, Mapped>(
-                self,
-                map: Op,
-            ) -> $crate::Map<Self, impl FnOnce(Result<Value, Error>) -> Result<Value, Mapped>, Result<Value, Mapped>>
-            where
-                Self: Child<Output = Result<Value, Error>>,
-                Op: FnOnce(Error) -> Mapped,
-            {
-                self.map(|output| output.map_err(map))
-            }
-        }
-    )*};
-}
-pub(super) use impl_map;
-
-impl_map! { Map<C: Child, F, T, O> }
+impl_adapter! { Map<C: Child, F, T, O> }
 
 impl<C: Child, F, T, O> fmt::Debug for Map<C, F, T, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

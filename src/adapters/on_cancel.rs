@@ -6,7 +6,6 @@ use core::task::{Context, Poll};
 
 use pin_project::pin_project;
 
-use super::map::impl_map;
 use crate::child::{Child, OnCancel};
 
 /// Child of [`CancelExt::on_cancel`](crate::CancelExt::on_cancel). Its hook is dropped with it, or once it was called.
@@ -55,7 +54,7 @@ impl<F: Future, H> Child for WithHook<F, H> {
     }
 }
 
-impl_map! { WithHook<F, H> }
+impl_adapter! { WithHook<F, H> }
 
 impl<F, H> fmt::Debug for WithHook<F, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

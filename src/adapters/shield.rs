@@ -6,7 +6,6 @@ use core::task::{Context, Poll};
 
 use pin_project::pin_project;
 
-use super::map::impl_map;
 use crate::child::{Child, OnCancel};
 
 /// Child of [`CancelExt::shield`](crate::CancelExt::shield).
@@ -52,7 +51,7 @@ impl<F: Future> Child for Shield<F> {
     }
 }
 
-impl_map! { Shield<F> }
+impl_adapter! { Shield<F> }
 
 impl<F> fmt::Debug for Shield<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -151,7 +151,7 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
         Self: IntoChild,
         F: FnOnce(<<Self as IntoChild>::Child as Child>::Output) -> T,
     {
-        Map::new(self.into_child(), map)
+        self.into_child().map(map)
     }
 
     /// As a child of another group: its error, passed through `map`.
@@ -165,15 +165,43 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
     /// let inner = gather([ready(Err::<(), _>(404))]).map_err(|status| format!("status {status}"));
     /// assert_eq!(pollster::block_on(gather([inner])), Err("status 404".to_string()));
     /// ```
-    pub fn map_err<T, E, F, U>(
-        self,
-        map: F,
-    ) -> Map<<Self as IntoChild>::Child, impl FnOnce(Result<T, E>) -> Result<T, U>, Result<T, U>>
+    pub fn map_err<T, E, F, U>(self, map: F) -> Map<<Self as IntoChild>::Child, F, Result<T, U>>
     where
         Self: IntoChild<Child: Child<Output = Result<T, E>>>,
         F: FnOnce(E) -> U,
     {
-        Map::new(self.into_child(), |output: Result<T, E>| output.map_err(map))
+        self.into_child().map_err(map)
+    }
+
+    /// As a child of another group: one `Result` of its output, which is one within another. The outer error becomes one
+    /// of the inner type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{Cancelled, gather};
+    /// use std::future::{pending, ready};
+    ///
+    /// #[derive(Debug, PartialEq)]
+    /// enum Error {
+    ///     Stopped,
+    /// }
+    ///
+    /// impl From<Cancelled> for Error {
+    ///     fn from(_: Cancelled) -> Self {
+    ///         Error::Stopped
+    ///     }
+    /// }
+    ///
+    /// let inner = gather([pending::<Result<(), Error>>()]).cancel_when(ready("stop")).flatten();
+    /// assert_eq!(pollster::block_on(gather([inner])), Err(Error::Stopped));
+    /// ```
+    pub fn flatten<T, E, J>(self) -> Map<<Self as IntoChild>::Child, (), Result<T, E>>
+    where
+        Self: IntoChild<Child: Child<Output = Result<Result<T, E>, J>>>,
+        E: From<J>,
+    {
+        self.into_child().flatten()
     }
 }
 

@@ -125,25 +125,22 @@ pub struct Supervisor<I, M, L, K = Cancelling, S = NoSignal, W = Always, O = Nob
 }
 
 impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
-    /// As a child of a group: its output, passed through `map`.
+    /// As a child of a group: its output, passed through `map`. See [`Child::map`].
     pub fn map<F, T>(self, map: F) -> Map<<Self as IntoChild>::Child, F, T>
     where
         Self: IntoChild,
         F: FnOnce(<<Self as IntoChild>::Child as Child>::Output) -> T,
     {
-        Map::new(self.into_child(), map)
+        self.into_child().map(map)
     }
 
-    /// As a child of a group: its error, passed through `map`.
-    pub fn map_err<T, E, F, U>(
-        self,
-        map: F,
-    ) -> Map<<Self as IntoChild>::Child, impl FnOnce(Result<T, E>) -> Result<T, U>, Result<T, U>>
+    /// As a child of a group: its error, passed through `map`. See [`Child::map_err`].
+    pub fn map_err<T, E, F, U>(self, map: F) -> Map<<Self as IntoChild>::Child, F, Result<T, U>>
     where
         Self: IntoChild<Child: Child<Output = Result<T, E>>>,
         F: FnOnce(E) -> U,
     {
-        Map::new(self.into_child(), |output: Result<T, E>| output.map_err(map))
+        self.into_child().map_err(map)
     }
 }
 

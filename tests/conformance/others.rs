@@ -609,7 +609,7 @@ fn s_15_s_16_an_empty_one_neither_yields_nor_is_cancelled() {
             ));
             // Nor when its owner has been stopped before it comes to it.
             let owner = async { gather($children).await.map(drop) }.on_cancel(|_| ());
-            let scope = gather([owner]).cancel_when(ready(())).report().into_future().map(flat);
+            let scope = FutureExt::map(gather([owner]).cancel_when(ready(())).report().into_future(), flat);
             assert_eq!(world.poll(pin!(scope)), Poll::Ready((Cause::Cancelled, vec![Drained(Some(Ok(())))])));
         };
     }
@@ -729,7 +729,7 @@ fn s_23_a_panic_that_is_caught_stops_the_siblings() {
             turn += 1;
             if turn == 2 { resume_unwind(Box::new("payload")) } else { Poll::<Output>::Pending }
         }));
-        let caught = panics.catch_unwind().map(|result| {
+        let caught = Child::map(panics.catch_unwind(), |result| {
             let output: Result<Output, &'static str> = result.map_err(|payload| *payload.downcast().unwrap());
             output.and_then(|output| output)
         });
