@@ -1,16 +1,20 @@
 //! A child whose output is passed through a closure.
 
 use core::fmt;
+use core::mem;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
 use pin_project::pin_project;
 
 use crate::child::{Child, OnCancel};
 
 /// Child of [`map`](Child::map), [`map_err`](Child::map_err) and [`flatten`](Child::flatten): the child before it, with
-/// its output passed through a closure, also one that comes during the drain. The closure is dropped with the child, or
-/// once it was called.
+/// its output passed through a closure.
+///
+/// The closure is called once, as soon as the output is known: when the child ends by itself or in its drain, or, of a
+/// child that shows its [`output`](Child::output) before it has ended, then. It is dropped with the child, or once it was
+/// called.
 ///
 /// # Examples
 ///
@@ -29,18 +33,40 @@ use crate::child::{Child, OnCancel};
 pub struct Map<C: Child, F, T, O = <C as Child>::Output> {
     #[pin]
     child: C,
-    map: Option<F>,
+    output: Mapped<F, T>,
     call: fn(F, O) -> T,
+}
+
+/// The closure, and then what it has made.
+enum Mapped<F, T> {
+    Closure(F),
+    /// Of an output that the child was known to end with before it has ended. It was taken: the child is polled on through
+    /// `poll_drain`.
+    Known(T),
+    /// The closure was called, and what it made was given out.
+    Gone,
+}
+
+impl<F, T> Mapped<F, T> {
+    /// Calls the closure. `None`: that was done before.
+    fn apply<O>(&mut self, call: fn(F, O) -> T, output: O) -> Option<T> {
+        let Mapped::Closure(_) = self else { return None };
+        let Mapped::Closure(map) = mem::replace(self, Mapped::Gone) else { unreachable!("looked at above") };
+        Some(call(map, output))
+    }
+
+    /// Takes what is known.
+    fn take(&mut self) -> Option<T> {
+        let Mapped::Known(_) = self else { return None };
+        let Mapped::Known(output) = mem::replace(self, Mapped::Gone) else { unreachable!("looked at above") };
+        Some(output)
+    }
 }
 
 impl<C: Child<Output = O>, F, T, O> Map<C, F, T, O> {
     /// `call` passes an output through the closure.
     pub(crate) fn new(child: C, map: F, call: fn(F, O) -> T) -> Self {
-        Map { child, map: Some(map), call }
-    }
-
-    fn apply(map: &mut Option<F>, call: fn(F, O) -> T, output: O) -> T {
-        call(map.take().expect("`Map` polled after its end"), output)
+        Map { child, output: Mapped::Closure(map), call }
     }
 }
 
@@ -48,8 +74,27 @@ impl<C: Child<Output = O>, F, T, O> Child for Map<C, F, T, O> {
     type Output = T;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let this = self.project();
-        this.child.poll_child(cx).map(|output| Self::apply(this.map, *this.call, output))
+        let mut this = self.project();
+        match this.output {
+            Mapped::Closure(_) => {}
+            Mapped::Known(_) => {
+                ready!(this.child.poll_drain(cx));
+                return Poll::Ready(this.output.take().expect("looked at above"));
+            }
+            Mapped::Gone => panic!("`Map::poll_child` called after its end"),
+        }
+        match this.child.as_mut().poll_child(cx) {
+            Poll::Ready(output) => Poll::Ready(this.output.apply(*this.call, output).expect("looked at above")),
+            Poll::Pending => {
+                if this.child.as_mut().output().is_some() {
+                    if let Some(output) = this.child.take_output() {
+                        let known = this.output.apply(*this.call, output);
+                        *this.output = known.map_or(Mapped::Gone, Mapped::Known);
+                    }
+                }
+                Poll::Pending
+            }
+        }
     }
 
     fn cancel(self: Pin<&mut Self>) -> OnCancel {
@@ -58,7 +103,20 @@ impl<C: Child<Output = O>, F, T, O> Child for Map<C, F, T, O> {
 
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = self.project();
-        this.child.poll_drain(cx).map(|output| output.map(|output| Self::apply(this.map, *this.call, output)))
+        let output = ready!(this.child.poll_drain(cx));
+        Poll::Ready(this.output.take().or_else(|| this.output.apply(*this.call, output?)))
+    }
+
+    fn output(self: Pin<&mut Self>) -> Option<&T> {
+        match self.project().output {
+            Mapped::Known(output) => Some(output),
+            _ => None,
+        }
+    }
+
+    fn take_output(self: Pin<&mut Self>) -> Option<T> {
+        let this = self.project();
+        this.output.take().or_else(|| this.output.apply(*this.call, this.child.take_output()?))
     }
 
     fn drains(self: Pin<&mut Self>) -> bool {
