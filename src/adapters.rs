@@ -6,7 +6,7 @@
 //! not to be `Send` ("implementation of `FnOnce` is not general enough", rust-lang/rust#102211).
 
 /// Gives each adapter the methods that make another child of it. They are inherent, so that no trait has to be imported
-/// for them: [`Child`]'s would clash with those of a future's extensions.
+/// for them: those of `Child` would clash with those of a future's extensions.
 macro_rules! impl_adapter {
     ($Adapter:ident<$($lifetime:lifetime,)? $($Parameter:ident $(: $Bound:ident)?),+>) => {
         impl<$($lifetime,)? $($Parameter $(: $Bound)?),+> $Adapter<$($lifetime,)? $($Parameter),+>
@@ -39,12 +39,22 @@ macro_rules! impl_adapter {
             {
                 $crate::Child::flatten(self)
             }
+
+            /// Cancels this child alone when `signal` is ready. See
+            /// [`CancelExt::cancel_when`](crate::CancelExt::cancel_when).
+            pub fn cancel_when<Signal>(self, signal: Signal) -> $crate::CancelWhen<Self, Signal>
+            where
+                Signal: Future,
+            {
+                $crate::CancelWhen::new(self, signal)
+            }
         }
     };
 }
 
 #[cfg(feature = "alloc")]
 mod boxed;
+mod cancel_when;
 mod cleanup;
 mod finally;
 mod map;
@@ -55,6 +65,7 @@ use core::pin::Pin;
 
 #[cfg(feature = "alloc")]
 pub use self::boxed::{BoxChild, LocalBoxChild};
+pub use self::cancel_when::CancelWhen;
 pub use self::cleanup::Cleanup;
 pub use self::finally::Finally;
 pub use self::map::Map;
@@ -75,8 +86,9 @@ pub use self::shield::Shield;
 /// gather is dropped: dropping is not draining.
 ///
 /// The adapters are [`Child`]ren and no longer futures, so that none of them is awaited by mistake outside of a gather,
-/// where nobody would tell it anything. So each has a `map` and a `map_err` of its own; a future's extensions come
-/// before the adapter. An adapter takes no second one.
+/// where nobody would tell it anything. So each has a `map`, a `map_err`, a `flatten` and a `cancel_when` of its own; a
+/// future's extensions come before the adapter. An adapter takes no second one but [`cancel_when`](Self::cancel_when),
+/// which cancels one child by a signal of its own.
 pub trait CancelExt: Future + Sized {
     /// Told through the hook when the gather is cancelled, then polled until it ends by itself.
     ///
@@ -218,6 +230,71 @@ pub trait CancelExt: Future + Sized {
     /// ```
     fn shield(self) -> Shield<Self> {
         Shield::new(self)
+    }
+
+    /// Cancels this child alone when `signal` is ready, whatever it is ready with. The output becomes
+    /// `Result<Output, Cancelled>`.
+    ///
+    /// *When to use.* To cancel one child and let its siblings go on, as asyncio's `task.cancel()` does; for a time limit of
+    /// one child after which it may still clean up; to kick one connection. Every adapter has this method too. A child
+    /// written by hand gets it by way of [`map`](crate::Child::map), and a group of futures by its own
+    /// [`cancel_when`](crate::Group::cancel_when).
+    ///
+    /// *Outcomes.* `Ok` with the child's output, or `Err(Cancelled)`. In a fail-fast group each is an output like any
+    /// other, so `Err(Cancelled)` cancels the siblings; [`flatten`](crate::Child::flatten) and [`map`](crate::Child::map) make of it what
+    /// they need.
+    ///
+    /// *Cancellation.* The signal is polled before the child in every poll. When it is ready, the child is cancelled as its
+    /// kind is, in that poll: a plain one is dropped, another one is told and drained. It ends with `Err(Cancelled)` when
+    /// its drain has ended; what the drain ended with is dropped. So a child that would have ended in the poll in which
+    /// its signal is ready is cancelled. One whose signal is ready at first never starts; its `on_cancel` hook runs, as
+    /// that of any child that was never polled.
+    ///
+    /// Cancelled by its group, the child is drained as without a signal, and ends with `Ok` of a late result, if it has one;
+    /// if its own signal was ready before, with `Err(Cancelled)`. The signal is dropped when it was ready, when the child
+    /// has ended or its output is known, and when the group cancels it.
+    ///
+    /// *Panics.* One of the signal leaves the group's poll, as a panic of the child does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gather::{CancelExt, Cancelled, gather};
+    /// use std::cell::Cell;
+    /// use std::future::pending;
+    ///
+    /// let goodbyes = Cell::new(0);
+    /// let connection = || pending::<()>().cleanup(|| async { goodbyes.set(goodbyes.get() + 1) });
+    ///
+    /// let (kick, kicked) = futures_channel::oneshot::channel::<()>();
+    /// let admin = async {
+    ///     smol::future::yield_now().await;
+    ///     drop(kick);
+    /// };
+    /// let group = gather((connection().cancel_when(kicked), admin)).settle();
+    /// assert_eq!(pollster::block_on(group), (Err(Cancelled), ()));
+    /// assert_eq!(goodbyes.get(), 1);
+    /// ```
+    ///
+    /// A time limit for each of several children; whoever exceeds it says goodbye, and the others go on:
+    ///
+    /// ```
+    /// use gather::{CancelExt, Cancelled, gather};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let request = |seconds| async move {
+    ///     tokio::time::sleep(Duration::from_secs(seconds)).await;
+    ///     seconds
+    /// };
+    /// let limit = || tokio::time::sleep(Duration::from_secs(5));
+    /// let requests = [1, 9, 3].map(|seconds| request(seconds).cleanup(|| async { /* goodbye */ }).cancel_when(limit()));
+    /// assert_eq!(gather(requests).settle().await, [Ok(1), Err(Cancelled), Ok(3)]);
+    /// # }
+    /// ```
+    fn cancel_when<S: Future>(self, signal: S) -> CancelWhen<Self, S> {
+        CancelWhen::new(self, signal)
     }
 }
 

@@ -39,6 +39,7 @@ mod gather {
 #[cfg(feature = "alloc")]
 mod children {
     mod adapters;
+    mod cancel_when;
     mod groups;
     mod soundness;
     mod types;
