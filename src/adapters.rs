@@ -56,6 +56,7 @@ macro_rules! impl_adapter {
 mod boxed;
 mod cancel_when;
 mod cleanup;
+mod either;
 mod finally;
 mod map;
 mod on_cancel;
@@ -67,6 +68,7 @@ use core::pin::Pin;
 pub use self::boxed::{BoxChild, LocalBoxChild};
 pub use self::cancel_when::CancelWhen;
 pub use self::cleanup::Cleanup;
+pub use self::either::EitherChild;
 pub use self::finally::Finally;
 pub use self::map::Map;
 pub use self::on_cancel::WithHook;

@@ -37,7 +37,7 @@ mod trace;
 
 #[cfg(feature = "alloc")]
 pub use adapters::{BoxChild, LocalBoxChild};
-pub use adapters::{CancelExt, CancelWhen, Cleanup, Finally, Map, Shield, WithHook};
+pub use adapters::{CancelExt, CancelWhen, Cleanup, EitherChild, Finally, Map, Shield, WithHook};
 pub use child::{Child, IntoChild, OnCancel};
 #[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
 pub use children::{FromStream, from_iter, from_stream};

@@ -41,6 +41,7 @@ mod children {
     mod adapters;
     mod cancel_when;
     mod groups;
+    mod outputs;
     mod soundness;
     mod types;
 }

@@ -1,12 +1,14 @@
 //! One child that a signal of its own cancels: what becomes of it, of its siblings, and of the signal.
 
 use std::cell::Cell;
-use std::future::{Future, pending, poll_fn, ready};
+use std::future::{Future, Ready, pending, poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use crate::kit::{CONTAINERS, Gate, Log, Probe, World, future_in, panic_of};
-use gather::{BoxChild, CancelExt, Cancelled, Cause, Child, Limit, LocalBoxChild, OnCancel, Outcome, gather, restart};
+use gather::{
+    BoxChild, CancelExt, Cancelled, Cause, Child, EitherChild, Limit, LocalBoxChild, OnCancel, Outcome, gather, restart,
+};
 
 type Ended = Result<u32, Cancelled>;
 
@@ -224,10 +226,11 @@ fn every_adapter_has_it_and_it_nests() {
         BoxChild::new(ready(1).shield().cancel_when(never())),
         BoxChild::new(ready(1).shield().map(|one| one).cancel_when(never())),
         BoxChild::new(BoxChild::new(ready(1)).cancel_when(never())),
+        BoxChild::new(EitherChild::<_, Ready<u32>>::Left(ready(1)).cancel_when(never())),
         BoxChild::new(gather([ready(1)]).race().map(|one| one).cancel_when(never())),
         BoxChild::new(ready(1).cancel_when(never()).cancel_when(never()).flatten()),
     ];
-    assert_eq!(pollster::block_on(gather(Vec::from(children))), Ok(vec![1; 9]));
+    assert_eq!(pollster::block_on(gather(Vec::from(children))), Ok(vec![1; 10]));
 
     // Of two signals each cancels it.
     let both = |inner: bool, outer: bool| {

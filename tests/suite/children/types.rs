@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::kit::{self, Gate, Output, Probe, World, yield_now};
 use gather::policy::{FailFast, Settle};
 use gather::{
-    BoxChild, CancelExt, Cancelled, Cleanup, GatherOf, Group, IntoChild, IntoChildren, Limit, LocalBoxChild, Map,
-    RestartError, Shield, WithHook, gather, restart,
+    BoxChild, CancelExt, CancelWhen, Cancelled, Cleanup, EitherChild, Finally, GatherOf, Group, IntoChild,
+    IntoChildren, Limit, LocalBoxChild, Map, RestartError, Shield, WithHook, gather, restart,
 };
 
 /// A child with chosen auto traits and output.
@@ -206,7 +206,7 @@ fn auto_traits_of_the_adapters_follow_their_parts() {
             assert_eq!(has!($adapter: Unpin), $unpin, "{}: Unpin", stringify!($adapter));
         )*};
     }
-    // Futures are pinned, closures are not. What a closure returns is not held, but for a clean-up.
+    // Futures are pinned, closures and outputs are not.
     assert_adapters! {
         WithHook<Plain, ()>: true true true;
         WithHook<NotSend, ()>: false false true;
@@ -230,8 +230,26 @@ fn auto_traits_of_the_adapters_follow_their_parts() {
         Map<NotUnpin, (), ()>: true true false;
         Map<Plain, Rc<()>, ()>: false false true;
         Map<Plain, PhantomPinned, ()>: true true true;
-        Map<Plain, (), Rc<()>>: true true true;
+        // What the closure makes of an output that is known early is held, that output is not.
+        Map<Plain, (), Rc<()>>: false false true;
+        Map<Plain, (), PhantomPinned>: true true true;
         Map<NotSendValue, (), ()>: true true true;
+        Finally<Plain, (), Plain>: true true true;
+        Finally<NotSendValue, (), Plain>: false false true;
+        Finally<Plain, (), NotUnpin>: true true false;
+        CancelWhen<Plain, Plain>: true true true;
+        CancelWhen<NotSend, Plain>: false false true;
+        CancelWhen<NotUnpin, Plain>: true true false;
+        CancelWhen<NotSendValue, Plain>: false false true;
+        CancelWhen<Plain, NotSend>: false false true;
+        CancelWhen<Plain, NotSync>: true false true;
+        CancelWhen<Plain, NotUnpin>: true true false;
+        CancelWhen<Plain, NotSendValue>: true true true;
+        EitherChild<Plain, Plain>: true true true;
+        EitherChild<Plain, NotSend>: false false true;
+        EitherChild<NotSync, Plain>: true false true;
+        EitherChild<Plain, NotUnpin>: true true false;
+        EitherChild<Plain, NotSendValue>: true true true;
         <Group<[NotSendValue; 1]> as IntoChild>::Child: false false true;
         <Group<[NotUnpin; 1]> as IntoChild>::Child: true true false;
         <Group<Vec<NotUnpin>> as IntoChild>::Child: true true true;
@@ -316,6 +334,51 @@ fn adapters_with_borrowing_closures_are_gathered_in_a_spawned_task() {
         let ended = gather((told, cleaned, shielded, async { Err::<u8, _>("failed") })).await;
         assert_eq!(ended, Err("failed"));
         log.expect("work, tell, map, map_err, clean");
+    });
+}
+
+#[test]
+fn children_of_either_kind_with_their_signals_are_gathered_in_a_spawned_task() {
+    spawned(async {
+        let shared = Shared::default();
+        let log = &shared;
+        let work = |name: &'static str| async move {
+            log.push(name);
+            yield_now().await;
+            pending::<Result<u8, &str>>().await
+        };
+        let signal = async {
+            log.push("signal");
+            yield_now().await;
+            log.push("fires");
+        };
+        let closing = work("closing").finally(|| async {
+            yield_now().await;
+            log.push("close");
+        });
+        let either = |is_shielded| {
+            if is_shielded {
+                return EitherChild::Left(async { Ok(log.0.lock().unwrap().len()) }.shield());
+            }
+            let told = async { Err::<usize, &str>("failed") }.on_cancel(|_| log.push("tell"));
+            EitherChild::Right(told.map(|ended| {
+                log.push("map");
+                ended
+            }))
+        };
+        let kicked = closing.cancel_when(signal).map(|ended| {
+            log.push("kicked");
+            ended.map_err(|_| "kicked").and_then(|ended| ended)
+        });
+        let flat = async { Ok::<_, &str>(work("flat").await) }.on_cancel(|_| log.push("tell flat")).flatten();
+        let group = gather((kicked, either(true), flat)).grace(|| async {
+            log.push("grace");
+            yield_now().await;
+        });
+        assert_eq!(group.await.map(drop), Err("kicked"));
+        log.expect("signal, closing, flat, fires, close, kicked, tell flat, grace");
+        assert_eq!(gather([either(true), either(false)]).await, Err("failed"));
+        log.expect("map");
     });
 }
 
@@ -725,5 +788,13 @@ mod sizes {
         let two = gather((ready(Ok::<u64, u64>(1)), pending::<Result<u64, u64>>()));
         assert_eq!(size_of_val(&two.into_future()), 40);
         assert_eq!(size_of::<GatherOf<Vec<Child129>>>(), 96);
+
+        // A closure and what it makes share a place, and so do a signal and the output that comes after it.
+        let captured = [0_u64; 4];
+        let mapped = ready(1_u8).shield().map(move |one| captured[usize::from(one)]);
+        assert_eq!(size_of_val(&mapped), size_of_val(&captured) + 8 + 8 + 8);
+        assert!(size_of_val(&ready(Ok::<(), u8>(())).shield().map(|ended| ended)) <= 16);
+        assert!(size_of_val(&child_129().cancel_when(pending::<()>())) <= 132);
+        assert_eq!(size_of_val(&EitherChild::<_, Ready<Result<u8, u8>>>::Left(child_129())), 130);
     }
 }

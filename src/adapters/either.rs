@@ -1,0 +1,93 @@
+//! One child out of two kinds.
+
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use pin_project::pin_project;
+
+use crate::child::{Child, OnCancel};
+
+/// One of two children that have one type of output: for a place in a group whose kind of child is chosen at run time.
+///
+/// *When to use.* Where both are futures, a future's own `Either` does. With more kinds than two, or children whose
+/// types cannot be written, see [`BoxChild`](crate::BoxChild); this needs no allocator, and is as large as the larger of
+/// the two. A [`Group`](crate::Group) becomes a child of its own by [`into_child`](crate::IntoChild::into_child).
+///
+/// # Examples
+///
+/// ```
+/// use gather::{CancelExt, EitherChild, Outcome, gather};
+/// use std::future::{pending, ready};
+///
+/// let commit = |fast: bool| {
+///     let work = async move {
+///         if !fast {
+///             pending::<()>().await;
+///         }
+///         smol::future::yield_now().await;
+///         Ok::<_, &str>("committed")
+///     };
+///     if fast { EitherChild::Left(work.shield()) } else { EitherChild::Right(work.cleanup(|| async { /* roll back */ })) }
+/// };
+/// let report = pollster::block_on(gather((commit(true), commit(false), ready(Err::<(), _>("failed")))).report());
+/// assert_eq!(report.outcomes.0, Outcome::Drained(Some(Ok("committed"))));
+/// assert_eq!(report.outcomes.1, Outcome::Drained(None));
+/// ```
+#[pin_project(project = EitherProj)]
+#[must_use = "a child does nothing unless it is gathered"]
+pub enum EitherChild<A, B> {
+    /// The one.
+    Left(#[pin] A),
+    /// The other.
+    Right(#[pin] B),
+}
+
+/// Calls the method of the child that it is.
+macro_rules! delegate {
+    ($either:ident.$method:ident($($argument:ident)?)) => {
+        match $either.project() {
+            EitherProj::Left(child) => child.$method($($argument)?),
+            EitherProj::Right(child) => child.$method($($argument)?),
+        }
+    };
+}
+
+impl<A: Child<Output = O>, B: Child<Output = O>, O> Child for EitherChild<A, B> {
+    type Output = O;
+
+    fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O> {
+        delegate!(self.poll_child(cx))
+    }
+
+    fn cancel(self: Pin<&mut Self>) -> OnCancel {
+        delegate!(self.cancel())
+    }
+
+    fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<O>> {
+        delegate!(self.poll_drain(cx))
+    }
+
+    fn output(self: Pin<&mut Self>) -> Option<&O> {
+        delegate!(self.output())
+    }
+
+    fn take_output(self: Pin<&mut Self>) -> Option<O> {
+        delegate!(self.take_output())
+    }
+
+    fn drains(self: Pin<&mut Self>) -> bool {
+        delegate!(self.drains())
+    }
+}
+
+impl_adapter! { EitherChild<A, B> }
+
+impl<A: fmt::Debug, B: fmt::Debug> fmt::Debug for EitherChild<A, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EitherChild::Left(child) => f.debug_tuple("Left").field(child).finish(),
+            EitherChild::Right(child) => f.debug_tuple("Right").field(child).finish(),
+        }
+    }
+}
