@@ -199,6 +199,11 @@ pub trait Child {
         Map::new(self, (), |(), output: Result<Result<T, E>, J>| output?)
     }
 
+    /// Whether a child of this type can have something to drain, or an output before its end. If not, a group of such
+    /// children has no code for that.
+    #[doc(hidden)]
+    const DRAINS: bool = true;
+
     /// Whether something is lost when it is dropped untold, so that `tracing` warns of it.
     #[doc(hidden)]
     fn drains(self: Pin<&mut Self>) -> bool {
@@ -258,6 +263,7 @@ impl<C: Child> IntoChild for C {
 
 impl<F: Future + ?Sized> Child for F {
     type Output = F::Output;
+    const DRAINS: bool = false;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll(cx)

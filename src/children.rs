@@ -149,6 +149,8 @@ pub trait Children: Indexed {
     const KNOWS_WOKEN: bool;
     /// Whether children are drawn from a source.
     const DRAWS: bool = false;
+    /// Whether one of them can have something to drain, or an output before its end.
+    const DRAINS: bool;
 
     /// How many there are or were, of a generation that has not ended; from a source, how many were drawn. For `Debug`, as
     /// the next one, and for children that were not polled.
@@ -289,10 +291,11 @@ pub trait Place: Sized {
     #[inline(always)]
     fn poll(mut self, cx: &mut Context<'_>) -> Step {
         match self.poll_with(cx, Child::poll_child) {
-            Poll::Pending => match self.child().output() {
+            Poll::Pending if Self::Child::DRAINS => match self.child().output() {
                 Some(output) if Self::Policy::stops(output) => Step::Stopping,
                 _ => Step::Pending,
             },
+            Poll::Pending => Step::Pending,
             Poll::Ready(output) => {
                 let stops = Self::Policy::stops(&output);
                 if stops && !Self::Policy::KEEPS_ALL {
@@ -307,6 +310,10 @@ pub trait Place: Sized {
 
     #[inline(always)]
     fn cancel(mut self, is_cause: bool) -> OnCancel {
+        if !Self::Child::DRAINS {
+            self.end(End::Dropped, false);
+            return OnCancel::Drop;
+        }
         let answer = self.child().cancel();
         if let OnCancel::Drop = answer {
             self.cut_off(End::Dropped, is_cause);

@@ -110,7 +110,7 @@ where
     fn step_with(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        observe: impl FnOnce(usize, &C::Stop),
+        observe: impl FnOnce(usize, Pin<&mut C>),
     ) -> Poll<Option<Output<C, S>>> {
         let mut this = self;
         if matches!(this.as_mut().project().progress.phase, Phase::Unpolled | Phase::Running) {
@@ -119,15 +119,14 @@ where
                 Some(Cause::Completed) => return Poll::Ready(this.resolve(Cause::Completed)),
                 Some(cause) => {
                     if let Some(index) = cause.index() {
-                        if let Some(stop) = this.as_mut().project().children.stop_at(index) {
-                            observe(index, stop);
-                        }
+                        observe(index, this.as_mut().project().children);
                     }
                     this.as_mut().cancel_children(cause);
                 }
             }
         }
-        if this.as_mut().drain(cx).is_pending() {
+        // If no child can drain, all were dropped.
+        if C::DRAINS && this.as_mut().drain(cx).is_pending() {
             return Poll::Pending;
         }
         let cause = this.as_mut().project().progress.cause().expect("set before the drain");
@@ -199,7 +198,7 @@ where
                 let _ = this.children.as_mut().visit(Visit::From(0), &mut cancel);
             }
         }
-        if this.children.as_mut().is_live() {
+        if C::DRAINS && this.children.as_mut().is_live() {
             cancelling.grace.begin(None);
             event!(DEBUG, children = count_live(this.children); "draining");
         }
@@ -266,7 +265,11 @@ where
     ) -> Poll<Option<Output<C, S>>> {
         self.as_mut().assert_pollable();
         let mut guard = Guard::enter(self);
-        let polled = guard.future.as_mut().step_with(cx, observe);
+        let polled = guard.future.as_mut().step_with(cx, |index, children| {
+            if let Some(stop) = children.stop_at(index) {
+                observe(index, stop);
+            }
+        });
         guard.leave();
         polled
     }

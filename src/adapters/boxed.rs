@@ -7,11 +7,51 @@ use core::task::{Context, Poll};
 
 use crate::child::{Child, IntoChild, OnCancel};
 
+/// What a box calls its child by. [`Child`] has a constant, so there is no `dyn Child`.
+trait Boxed {
+    type Output;
+
+    fn poll_boxed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output>;
+    fn cancel_boxed(self: Pin<&mut Self>) -> OnCancel;
+    fn drain_boxed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>>;
+    fn boxed_output(self: Pin<&mut Self>) -> Option<&Self::Output>;
+    fn take_boxed_output(self: Pin<&mut Self>) -> Option<Self::Output>;
+    fn drains_boxed(self: Pin<&mut Self>) -> bool;
+}
+
+impl<C: Child> Boxed for C {
+    type Output = C::Output;
+
+    fn poll_boxed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        self.poll_child(cx)
+    }
+
+    fn cancel_boxed(self: Pin<&mut Self>) -> OnCancel {
+        self.cancel()
+    }
+
+    fn drain_boxed(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<C::Output>> {
+        self.poll_drain(cx)
+    }
+
+    fn boxed_output(self: Pin<&mut Self>) -> Option<&C::Output> {
+        self.output()
+    }
+
+    fn take_boxed_output(self: Pin<&mut Self>) -> Option<C::Output> {
+        self.take_output()
+    }
+
+    fn drains_boxed(self: Pin<&mut Self>) -> bool {
+        self.drains()
+    }
+}
+
 macro_rules! boxed {
     ($(#[$doc:meta])* $Name:ident, $($Send:ident)?) => {
         $(#[$doc])*
         #[must_use = "a child does nothing unless it is gathered"]
-        pub struct $Name<'a, O>(Pin<Box<dyn Child<Output = O> + $($Send +)? 'a>>);
+        pub struct $Name<'a, O>(Pin<Box<dyn Boxed<Output = O> + $($Send +)? 'a>>);
 
         impl<'a, O> $Name<'a, O> {
             /// Boxes a child: a future, an adapter of one, or a group.
@@ -27,27 +67,27 @@ macro_rules! boxed {
             type Output = O;
 
             fn poll_child(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O> {
-                self.0.as_mut().poll_child(cx)
+                self.0.as_mut().poll_boxed(cx)
             }
 
             fn cancel(mut self: Pin<&mut Self>) -> OnCancel {
-                self.0.as_mut().cancel()
+                self.0.as_mut().cancel_boxed()
             }
 
             fn poll_drain(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<O>> {
-                self.0.as_mut().poll_drain(cx)
+                self.0.as_mut().drain_boxed(cx)
             }
 
             fn output(self: Pin<&mut Self>) -> Option<&O> {
-                Pin::get_mut(self).0.as_mut().output()
+                Pin::get_mut(self).0.as_mut().boxed_output()
             }
 
             fn take_output(mut self: Pin<&mut Self>) -> Option<O> {
-                self.0.as_mut().take_output()
+                self.0.as_mut().take_boxed_output()
             }
 
             fn drains(mut self: Pin<&mut Self>) -> bool {
-                self.0.as_mut().drains()
+                self.0.as_mut().drains_boxed()
             }
         }
 

@@ -76,6 +76,7 @@ where
     type Kept = [S::Kept; N];
     type Stop = S::Stop;
     const KNOWS_WOKEN: bool = false;
+    const DRAINS: bool = S::DRAINS;
 
     fn count(&self) -> usize {
         N

@@ -53,6 +53,7 @@ pub(super) type SlotOf<C, P> =
 pub trait SlotUnder<P> {
     type Kept;
     type Stop;
+    const DRAINS: bool;
 
     /// For `Debug`.
     fn has_child(&self) -> bool;
@@ -73,6 +74,7 @@ where
 {
     type Kept = K;
     type Stop = X;
+    const DRAINS: bool = C::DRAINS;
 
     fn has_child(&self) -> bool {
         matches!(self, Slot::Live(_))

@@ -87,6 +87,7 @@ macro_rules! tuples {
             type Kept = ($($C::Kept,)*);
             type Stop = $Stop;
             const KNOWS_WOKEN: bool = false;
+            const DRAINS: bool = false $(|| $C::DRAINS)*;
 
             fn count(&self) -> usize {
                 0 $(+ { let _: usize = $index; 1 })*

@@ -204,6 +204,7 @@ where
     type Kept = Vec<K>;
     type Stop = X;
     const KNOWS_WOKEN: bool = true;
+    const DRAINS: bool = C::DRAINS;
 
     fn count(&self) -> usize {
         match &self.started {

@@ -162,6 +162,7 @@ where
     type Stop = T::Stop;
     const KNOWS_WOKEN: bool = T::KNOWS_WOKEN;
     const DRAWS: bool = true;
+    const DRAINS: bool = T::Child::DRAINS;
 
     fn count(&self) -> usize {
         self.drawn
