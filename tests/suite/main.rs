@@ -26,11 +26,12 @@ mod gather {
     mod concurrency;
     mod cut;
     mod handshake;
+    mod hook;
     mod passes;
     mod policies;
     mod promises;
     mod reverse;
-    mod scenario;
+    pub mod scenario;
     mod sizes;
     mod wakers;
 }
@@ -40,6 +41,7 @@ mod gather {
 mod children {
     mod adapters;
     mod cancel_when;
+    mod finally;
     mod groups;
     mod outputs;
     mod soundness;

@@ -750,7 +750,7 @@ fn a_panic_in_its_turn_drops_the_others_untold_in_index_order() {
             gather_in!(container, children, |group| group.cancel_in_reverse().cancel_when(stop.clone().wait()));
         assert!(world.poll(group.as_mut()).is_pending());
         stop.open(());
-        assert_eq!(panic_of(|| drop(world.poll(group.as_mut()))), "hook of b");
+        assert_eq!(panic_of(|| _ = world.poll(group.as_mut())), "hook of b");
         log.expect("drop c, tell b, drop a, drop b");
     }
 }
