@@ -19,8 +19,9 @@
 //! - OTP-83 (not applicable): administration of a supervisor's children; but that a second stop is harmless is tested.
 //!
 //! Where this crate does other than upstream, on purpose: an empty group is complete at once (OTP-28); children are
-//! told and dropped in list order, and drain side by side (OTP-38); nothing has a default that limits (OTP-50). For
-//! OTP-78 and OTP-79 polls and drops are counted in place of time.
+//! told and dropped in list order, and drain side by side, unless they are cancelled in reverse, as upstream does
+//! (OTP-38); nothing has a default that limits (OTP-50). For OTP-78 and OTP-79 polls and drops are counted in place of
+//! time.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -829,6 +830,79 @@ fn otp_37_otp_38_they_start_and_stop_in_list_order() {
         s.runs(&mut l, &format!("end d, drop d, {}", each("start")));
         s.signal.open(());
         s.ends(&mut l, &each("drop"), Err(Cancelled));
+    });
+}
+
+// OTP-38: `order_of_children`, as upstream; and what the lines about a start that fails (OTP-4), a child that is killed
+// (OTP-32), one that ends by itself while others are terminated (OTP-34) and one shared deadline (OTP-31) say of it.
+#[test]
+fn otp_38_in_reverse_each_is_stopped_when_the_one_behind_it_has_ended() {
+    everywhere(|container| {
+        let s = Staff::new();
+        let names = ["a", "b", "c", "d", "e"];
+        let starts = names.map(|name| format!("start {name}")).join(", ");
+        let mut l = supervise!(s, container, (a b c d e), Limit::unlimited(), || names.map(|name| s.slow(name)), |l| {
+            l.cancel_in_reverse()
+        });
+        s.runs(&mut l, &starts);
+        // By a failure, with a restart behind it.
+        s.end("c", DIED);
+        s.runs(&mut l, "end c, drop c, stop e");
+        for (ended, next) in [("e", "d"), ("d", "b"), ("b", "a")] {
+            s.end(ended, Ok(()));
+            s.runs(&mut l, &format!("end {ended}, drop {ended}, stop {next}"));
+        }
+        s.end("a", Ok(()));
+        s.runs(&mut l, &format!("end a, drop a, {starts}"));
+        // By a shutdown: exactly [e, d, c, b, a].
+        s.signal.open(());
+        s.runs(&mut l, "stop e");
+        for (ended, next) in [("e", "d"), ("d", "c"), ("c", "b"), ("b", "a")] {
+            s.end(ended, Err(Shutdown));
+            s.runs(&mut l, &format!("end {ended}, drop {ended}, stop {next}"));
+        }
+        s.end("a", Ok(()));
+        s.ends(&mut l, "end a, drop a", Err(Cancelled));
+    });
+    // Those that obey end in one turn, in this order; brutal kills have their place in it.
+    everywhere(|container| {
+        let s = Staff::new();
+        let make = || [s.told("a"), s.plain("b"), s.told("c"), s.plain("d"), s.told("e")];
+        let mut l = supervise!(s, container, (a b c d e), Limit::unlimited(), make, |l| l.cancel_in_reverse());
+        s.runs(&mut l, "start a, start b, start c, start d, start e");
+        s.signal.open(());
+        let stopped = "stop e, end e, drop e, drop d, stop c, end c, drop c, drop b, stop a, end a, drop a";
+        s.ends(&mut l, stopped, Err(Cancelled));
+    });
+    // A start that fails: those before it are stopped in reverse, those behind it never start.
+    everywhere(|container| {
+        let (s, is_first) = (Staff::new(), Cell::new(true));
+        let make = || {
+            let third = if is_first.replace(false) { s.faulty("c", "refused") } else { s.told("c") };
+            [s.told("a"), s.told("b"), third, s.plain("d"), s.plain("e")]
+        };
+        let mut l = supervise!(s, container, (a b c d e), Limit::restarts(1), make, |l| l.cancel_in_reverse());
+        let stopped = "drop e, drop d, stop b, end b, drop b, stop a, end a, drop a";
+        let starts = "start a, start b, start c";
+        s.runs(&mut l, &format!("{starts}, end c, drop c, {stopped}, {starts}, start d, start e"));
+    });
+    // One that ends by itself before its turn is not stopped, and the deadline is one for all.
+    everywhere(|container| {
+        let s = Staff::new();
+        let make = || ["a", "b", "c"].map(|name| s.slow(name));
+        let mut l = supervise!(s, container, (a b c), Limit::unlimited(), make, |l| {
+            l.cancel_in_reverse().grace(|| s.grace())
+        });
+        s.runs(&mut l, "start a, start b, start c");
+        s.signal.open(());
+        s.runs(&mut l, "stop c");
+        s.end("b", DIED);
+        s.runs(&mut l, "end b, drop b");
+        s.end("c", Ok(()));
+        s.runs(&mut l, "end c, drop c, stop a");
+        s.over.open(());
+        s.ends(&mut l, "drop a", Err(Cancelled));
+        assert_eq!(s.graces.get(), 1);
     });
 }
 
