@@ -430,6 +430,20 @@ fn in_a_vec_one_that_is_woken_and_then_told_is_polled_once_for_both() {
 }
 
 #[test]
+fn in_a_vec_the_one_that_is_told_is_polled_though_another_one_was_woken() {
+    let world = World::new();
+    let (crowd, children) = Crowd::new(70);
+    let stop = Gate::<()>::new();
+    let group = gather(children).cancel_in_reverse().on_cancel(|_| crowd.wake(0));
+    let mut group = pin!(group.cancel_when(stop.clone().wait()).into_future());
+    assert!(world.poll(group.as_mut()).is_pending());
+    crowd.polled();
+    stop.open(());
+    assert!(world.poll(group.as_mut()).is_pending());
+    assert_eq!((crowd.told(), crowd.polled()), (vec![69], vec![69, 0]));
+}
+
+#[test]
 fn one_that_wakes_itself_for_ever_holds_no_other_back() {
     for container in CONTAINERS {
         let _at = At(format!("{container:?}"));
