@@ -11,7 +11,7 @@ use futures_util::future::FusedFuture;
 use gather::{Limit, gather, restart};
 
 use crate::parent;
-use crate::parts::{AnyChild, KINDS, backoff, closure, grace, grace_once, signal};
+use crate::parts::{AnyChild, KINDS, backoff, closure, grace, grace_once, hook_once, signal};
 use crate::world::{Fault, Handle, Held, Place, Visit, Who, World, world};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,6 +128,8 @@ pub struct Course {
     /// Before the first poll.
     pub is_early: bool,
     pub drain_end: DrainEnd,
+    /// Whether the children are cancelled in reverse.
+    pub in_reverse: bool,
     pub next: Next,
     /// The child that stops it.
     pub stopper: usize,
@@ -147,7 +149,8 @@ impl Course {
             Group::Gather { .. } if self.drain_end == DrainEnd::Signal => false,
             Group::Gather { .. } if self.next != Next::Completes => false,
             // What is not reached differs in nothing.
-            _ if !drains && self.drain_end != DrainEnd::Children => false,
+            _ if !drains && (self.drain_end != DrainEnd::Children || self.in_reverse) => false,
+            _ if self.in_reverse && !matches!(self.next, Next::Completes | Next::Fails) => false,
             // It has no limit, and every container restarts.
             Group::Restart if matches!(self.container, Container::LimitedArray | Container::LimitedVec(_)) => false,
             Group::Restart if self.end != End::Stop || matches!(self.drain_end, DrainEnd::Signal | DrainEnd::Drop) => {
@@ -192,7 +195,11 @@ impl Course {
                     Group::Gather { policy, report } => {
                         let course = self;
                         let $gather = gather($children(course));
-                        with_policy!(policy, report, $set.cancel_when(signal()).grace(grace_once()))
+                        let group = $set.cancel_when(signal()).grace(grace_once()).on_cancel(hook_once());
+                        match self.in_reverse {
+                            false => with_policy!(policy, report, group),
+                            true => with_policy!(policy, report, group.cancel_in_reverse()),
+                        }
                     }
                     Group::Restart => {
                         let course = *self;
@@ -203,14 +210,19 @@ impl Course {
                         });
                         let mut when = closure(Place::When, Who::Group, || world().restart_when.get());
                         let mut observe = closure(Place::Observe, Who::Group, || ());
+                        let mut hook = closure(Place::GroupHook, Who::Group, || ());
                         let mut make_backoff = closure(Place::BackoffFactory, Who::Backoff, backoff);
                         let group = restart(Limit::within(1, Duration::from_secs(1), clock), make)
                             .when(move |_| when())
                             .observe(move |_| observe())
                             .backoff(move |_| make_backoff())
+                            .on_cancel(move |_| hook())
                             .grace(closure(Place::GraceFactory, Who::Grace, grace))
                             .cancel_when(signal());
-                        handle("Restart", group)
+                        match self.in_reverse {
+                            false => handle("Restart", group),
+                            true => handle("Restart", group.cancel_in_reverse()),
+                        }
                     }
                 }
             };
@@ -350,9 +362,7 @@ impl Walk<'_> {
     fn set_end(&self) {
         let stopper = self.course.stopper;
         match self.course.end {
-            End::Complete => {
-                (0..self.course.count()).for_each(|index| self.open(Who::Child(index), self.course.keeps_ok()))
-            }
+            End::Complete => (0..self.course.count()).for_each(|index| self.end_child(index)),
             End::Stop => {
                 if self.course.is_early && stopper > 0 {
                     self.open(Who::Child(stopper - 1), self.course.keeps_ok());

@@ -55,7 +55,7 @@ impl Sample {
                 let number: usize = number.parse().expect("GATHER_FAULTS is `all` or a number");
                 Sample::OneIn(number.div_ceil(COURSES))
             }
-            Err(_) => Sample::EachAndOneIn(100),
+            Err(_) => Sample::EachAndOneIn(200),
         }
     }
 
@@ -117,10 +117,11 @@ fn courses(container: Container, group: Group) -> Vec<Course> {
     for end in ENDS {
         for is_early in [false, true] {
             for drain_end in DRAIN_ENDS {
-                for next in NEXTS {
+                for (next, in_reverse) in NEXTS.iter().flat_map(|next| [(*next, false), (*next, true)]) {
                     for stopper in [0, count / 2, count - 1] {
                         for shift in 0..KINDS.len() {
-                            let course = Course { container, group, end, is_early, drain_end, next, stopper, shift };
+                            let course =
+                                Course { container, group, end, is_early, drain_end, in_reverse, next, stopper, shift };
                             if course.exists() {
                                 all.push(course);
                             }

@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use gather::{CancelExt, Child, Cleanup, Group, IntoChild, Map, OnCancel, Shield, WithHook, gather};
+use gather::{CancelExt, Cause, Child, Cleanup, Finally, Group, IntoChild, Map, OnCancel, Shield, WithHook, gather};
 use pin_project::{pin_project, pinned_drop};
 
 use crate::waiter::Waiter;
@@ -141,11 +141,14 @@ pub enum Kind {
     Plain,
     Hooked,
     Cleaned,
+    Finished,
     Shielded,
+    Early,
     Nested,
 }
 
-pub const KINDS: [Kind; 5] = [Kind::Plain, Kind::Hooked, Kind::Cleaned, Kind::Shielded, Kind::Nested];
+pub const KINDS: [Kind; 7] =
+    [Kind::Plain, Kind::Hooked, Kind::Cleaned, Kind::Finished, Kind::Shielded, Kind::Early, Kind::Nested];
 
 type Hook = Box<dyn FnOnce(Pin<&mut Subject<Output>>)>;
 type MakeCleanup = Box<dyn FnOnce() -> Subject<()>>;
@@ -167,8 +170,57 @@ enum OfKind {
     Plain(#[pin] Subject<Output>),
     Hooked(#[pin] WithHook<Subject<Output>, Hook>),
     Cleaned(#[pin] Cleanup<Subject<Output>, MakeCleanup, Subject<()>>),
+    Finished(#[pin] Finally<Subject<Output>, MakeCleanup, Subject<()>>),
     Shielded(#[pin] Shield<Subject<Output>>),
+    Early(#[pin] Early),
     Nested(#[pin] Map<<Group<Inner> as IntoChild>::Child, Join, Output>),
+}
+
+/// Written by hand: shows its output before it has ended.
+#[pin_project]
+struct Early {
+    who: Who,
+    #[pin]
+    work: Subject<Output>,
+    known: Option<Output>,
+    #[pin]
+    rest: Subject<()>,
+}
+
+impl Child for Early {
+    type Output = Output;
+
+    fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output> {
+        let this = self.project();
+        if this.known.is_none() {
+            *this.known = Some(ready!(this.work.poll(cx)));
+        }
+        ready!(this.rest.poll(cx));
+        Poll::Ready(this.known.take().expect("looked at above"))
+    }
+
+    fn cancel(self: Pin<&mut Self>) -> OnCancel {
+        world().visit(Place::Hook, self.who);
+        OnCancel::Drain
+    }
+
+    fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output>> {
+        let this = self.project();
+        ready!(this.rest.poll(cx));
+        Poll::Ready(this.known.take())
+    }
+
+    fn output(self: Pin<&mut Self>) -> Option<&Output> {
+        let this = self.project();
+        world().visit(Place::Output, *this.who);
+        this.known.as_ref()
+    }
+
+    fn take_output(self: Pin<&mut Self>) -> Option<Output> {
+        let this = self.project();
+        world().visit(Place::TakeOutput, *this.who);
+        this.known.take()
+    }
 }
 
 /// As long as it lives it is the turn of this child.
@@ -189,6 +241,19 @@ impl Drop for Turn {
 // A closure drops what it has captured before it makes its result. If that drop panicked after it, the result would leak,
 // wherever the closure is called (rust-lang/rust#47949).
 
+fn clean_up(index: usize) -> Subject<()> {
+    Subject::new(Who::Cleanup(index), Place::CleanupPoll, Place::CleanupDrop)
+}
+
+fn make_clean_up(index: usize) -> MakeCleanup {
+    let captured = Captured::new(Place::CleanupFactoryDrop, Who::Child(index));
+    Box::new(move || {
+        world().visit(Place::CleanupFactory, Who::Child(index));
+        drop(captured);
+        clean_up(index)
+    })
+}
+
 impl OfKind {
     fn new(kind: Kind, index: usize) -> Self {
         let who = Who::Child(index);
@@ -202,16 +267,10 @@ impl OfKind {
                 };
                 OfKind::Hooked(child(who).on_cancel(Box::new(hook)))
             }
-            Kind::Cleaned => {
-                let captured = Captured::new(Place::CleanupFactoryDrop, who);
-                let make = move || {
-                    world().visit(Place::CleanupFactory, who);
-                    drop(captured);
-                    Subject::new(Who::Cleanup(index), Place::CleanupPoll, Place::CleanupDrop)
-                };
-                OfKind::Cleaned(child(who).cleanup(Box::new(make)))
-            }
+            Kind::Cleaned => OfKind::Cleaned(child(who).cleanup(make_clean_up(index))),
+            Kind::Finished => OfKind::Finished(child(who).finally(make_clean_up(index))),
             Kind::Shielded => OfKind::Shielded(child(who).shield()),
+            Kind::Early => OfKind::Early(Early { who, work: child(who), known: None, rest: clean_up(index) }),
             Kind::Nested => {
                 let inner: Inner = (0..2).map(|place| child(Who::Inner(index, place)).shield()).collect();
                 let captured = Captured::new(Place::HookDrop, who);
@@ -252,7 +311,9 @@ macro_rules! each_kind {
             OfKindProj::Plain($inner) => $call,
             OfKindProj::Hooked($inner) => $call,
             OfKindProj::Cleaned($inner) => $call,
+            OfKindProj::Finished($inner) => $call,
             OfKindProj::Shielded($inner) => $call,
+            OfKindProj::Early($inner) => $call,
             OfKindProj::Nested($inner) => $call,
         }
     }};
@@ -272,10 +333,27 @@ impl Child for AnyChild {
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output>> {
         each_kind!(self, |child| child.poll_drain(cx))
     }
+
+    fn output(self: Pin<&mut Self>) -> Option<&Output> {
+        each_kind!(self, |child| child.output())
+    }
+
+    fn take_output(self: Pin<&mut Self>) -> Option<Output> {
+        each_kind!(self, |child| child.take_output())
+    }
 }
 
 pub fn signal() -> Subject<()> {
     Subject::new(Who::Signal, Place::SignalPoll, Place::SignalDrop)
+}
+
+/// A closure for a gather's `on_cancel`.
+pub fn hook_once() -> impl FnOnce(Cause) {
+    let captured = Captured::new(Place::GroupHookDrop, Who::Group);
+    move |_| {
+        let _captured = captured;
+        world().visit(Place::GroupHook, Who::Group);
+    }
 }
 
 /// A closure for a gather's `grace`.

@@ -23,9 +23,13 @@ pub enum Place {
     CleanupFactoryDrop,
     CleanupPoll,
     CleanupDrop,
+    Output,
+    TakeOutput,
     Map,
     ValueDrop,
     ErrorDrop,
+    GroupHook,
+    GroupHookDrop,
     GraceFactory,
     GraceFactoryDrop,
     GracePoll,
@@ -45,7 +49,7 @@ pub enum Place {
     RestartClosureDrop,
 }
 
-pub const PLACES: [Place; 28] = {
+pub const PLACES: [Place; 32] = {
     use Place::*;
     [
         ChildPoll,
@@ -56,9 +60,13 @@ pub const PLACES: [Place; 28] = {
         CleanupFactoryDrop,
         CleanupPoll,
         CleanupDrop,
+        Output,
+        TakeOutput,
         Map,
         ValueDrop,
         ErrorDrop,
+        GroupHook,
+        GroupHookDrop,
         GraceFactory,
         GraceFactoryDrop,
         GracePoll,
@@ -91,6 +99,7 @@ impl Place {
                 | CleanupDrop
                 | ValueDrop
                 | ErrorDrop
+                | GroupHookDrop
                 | GraceFactoryDrop
                 | GraceDrop
         ) || matches!(self, SignalDrop | ParentWake | ParentClone | ParentDrop | BackoffDrop | RestartClosureDrop)
