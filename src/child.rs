@@ -104,8 +104,9 @@ pub trait Child {
     ///
     /// # Panics
     ///
-    /// It should not. The group panics in the poll in which a child ends whose output has ended the group, if the child
-    /// then has another output, or none.
+    /// It should not. A group that a shown output has ended panics in the poll in which this child ends or is dropped, if
+    /// it then has no output, or one that would not have ended the group. Otherwise the output that it ends with counts,
+    /// also if it showed another one.
     fn output(self: Pin<&mut Self>) -> Option<&Self::Output> {
         None
     }

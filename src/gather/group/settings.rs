@@ -274,10 +274,12 @@ impl<I, P, G, H, R, S, L> Group<I, P, Cancelling<G, H, R>, S, L> {
     /// on. So services end in the order opposite to that in which they depend on each other.
     ///
     /// A child whose turn has not come is polled as before. If it ends, that is a late result: it changes nothing, and
-    /// [`report`](Group::report) tells of it as of one that was drained. A child that has not started under
-    /// [`concurrency`](Group::concurrency) does not start before its turn; a draining one then begins in excess of the
-    /// limit, because those that it would have to wait for wait for it. The grace is one for all: it begins when the
-    /// first child drains, and when it is over the rest are dropped, the last one first, without being told.
+    /// [`report`](Group::report) tells of it as of one that was drained. A child that was never polled, because an earlier
+    /// one failed at once or [`concurrency`](Group::concurrency) held it back, does not start before its turn; a draining
+    /// one then begins in excess of the limit, because those that it would have to wait for wait for it. The grace is one
+    /// for all: it begins when the first child drains, and when it is over the rest are dropped, the last one first,
+    /// without being told. In a report those that would have drained are [`Abandoned`](crate::Outcome::Abandoned), the
+    /// others [`Dropped`](crate::Outcome::Dropped).
     ///
     /// This is the order in which Erlang's supervisors terminate their children. Dropping the group still drops them in
     /// index order.

@@ -287,7 +287,8 @@ impl<I, M, L, G, H, R, S, W, O, B, P> Supervisor<I, M, L, Cancelling<G, H, R>, S
 
     /// Calls `hook`, a `FnMut(Cause)`, in each generation that is cancelled, as
     /// [`Group::on_cancel`](crate::Group::on_cancel) does in a group: after the failure was shown to
-    /// [`observe`](Self::observe), before any child is told.
+    /// [`observe`](Self::observe), before any child is told. It is not called when no generation is alive: before the
+    /// first one is made, and in the [`backoff`](Self::backoff).
     ///
     /// # Examples
     ///
