@@ -55,6 +55,8 @@ macro_rules! impl_adapter {
 #[cfg(feature = "alloc")]
 mod boxed;
 mod cancel_when;
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+mod cancellable;
 mod cleanup;
 mod either;
 mod finally;
@@ -67,6 +69,8 @@ use core::pin::Pin;
 #[cfg(feature = "alloc")]
 pub use self::boxed::{BoxChild, LocalBoxChild};
 pub use self::cancel_when::CancelWhen;
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+pub use self::cancellable::{CancelSignal, Cancellable, cancellable};
 pub use self::cleanup::Cleanup;
 pub use self::either::EitherChild;
 pub use self::finally::Finally;

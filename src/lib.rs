@@ -38,6 +38,8 @@ mod trace;
 #[cfg(feature = "alloc")]
 pub use adapters::{BoxChild, LocalBoxChild};
 pub use adapters::{CancelExt, CancelWhen, Cleanup, EitherChild, Finally, Map, Shield, WithHook};
+#[cfg(all(feature = "alloc", target_has_atomic = "ptr"))]
+pub use adapters::{CancelSignal, Cancellable, cancellable};
 pub use child::{Child, IntoChild, OnCancel};
 #[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
 pub use children::{FromStream, from_iter, from_stream};

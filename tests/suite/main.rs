@@ -42,6 +42,7 @@ mod children {
     mod adapters;
     mod cancel_when;
     mod finally;
+    mod cancellable;
     mod groups;
     mod outputs;
     mod soundness;

@@ -11,8 +11,9 @@ use std::time::Duration;
 use crate::kit::{self, Gate, Output, Probe, World, yield_now};
 use gather::policy::{FailFast, Settle};
 use gather::{
-    BoxChild, CancelExt, CancelWhen, Cancelled, Cleanup, EitherChild, Finally, GatherOf, Group, IntoChild,
-    IntoChildren, Limit, LocalBoxChild, Map, RestartError, Shield, WithHook, gather, restart,
+    BoxChild, CancelExt, CancelSignal, CancelWhen, Cancellable, Cancelled, Cleanup, EitherChild, Finally, GatherOf,
+    Group, IntoChild, IntoChildren, Limit, LocalBoxChild, Map, RestartError, Shield, WithHook, cancellable, gather,
+    restart,
 };
 
 /// A child with chosen auto traits and output.
@@ -245,6 +246,12 @@ fn auto_traits_of_the_adapters_follow_their_parts() {
         CancelWhen<Plain, NotSync>: true false true;
         CancelWhen<Plain, NotUnpin>: true true false;
         CancelWhen<Plain, NotSendValue>: true true true;
+        Cancellable<Plain>: true true true;
+        Cancellable<NotSend>: false false true;
+        Cancellable<NotSync>: true false true;
+        Cancellable<NotUnpin>: true true false;
+        Cancellable<NotSendValue>: true true true;
+        CancelSignal: true true true;
         EitherChild<Plain, Plain>: true true true;
         EitherChild<Plain, NotSend>: false false true;
         EitherChild<NotSync, Plain>: true false true;
@@ -380,6 +387,66 @@ fn children_of_either_kind_with_their_signals_are_gathered_in_a_spawned_task() {
         assert_eq!(gather([either(true), either(false)]).await, Err("failed"));
         log.expect("map");
     });
+}
+
+#[test]
+fn cancellable_children_that_borrow_are_gathered_in_a_spawned_task() {
+    async fn statement(connection: &mut Vec<String>, statement: &str) {
+        connection.push(statement.into());
+        yield_now().await;
+    }
+    async fn transaction(connection: &mut Vec<String>, cancel: CancelSignal) -> Result<usize, &'static str> {
+        let work = async {
+            statement(connection, "BEGIN").await;
+            loop {
+                statement(connection, "INSERT").await;
+            }
+        };
+        let ended = cancel.run_until_cancelled(work).await.ok_or("cancelled");
+        statement(connection, "ROLLBACK").await;
+        ended
+    }
+    spawned(async {
+        let shared = Shared::default();
+        let log = &shared;
+        let [mut one, mut other, mut third] = [vec![], vec![], vec![]];
+        {
+            let group = gather((
+                cancellable(|cancel| transaction(&mut one, cancel)),
+                cancellable(async |cancel| {
+                    let ended = transaction(&mut other, cancel).await;
+                    log.push("other");
+                    ended
+                }),
+                gather(vec![cancellable(|cancel| transaction(&mut third, cancel))])
+                    .map(|ended| ended.map(|all| all[0])),
+                async {
+                    yield_now().await;
+                    Err::<usize, _>("failed")
+                },
+            ));
+            assert_eq!(group.await, Err("failed"));
+        }
+        for connection in [one, other, third] {
+            assert_eq!(connection.first().map(|first| &**first), Some("BEGIN"));
+            assert_eq!(connection.last().map(|last| &**last), Some("ROLLBACK"));
+        }
+        log.expect("other");
+    });
+    assert!(value_has!(signal().run_until_cancelled(part::<Plain>()), Send));
+    assert!(!value_has!(signal().run_until_cancelled(part::<NotSend>()), Send));
+    assert!(value_has!(signal().run_until_cancelled(part::<Plain>()), Unpin));
+    assert!(!value_has!(signal().run_until_cancelled(part::<NotUnpin>()), Unpin));
+    assert!(value_has!(signal().cancelled(), Send));
+    assert!(value_has!(signal().cancelled(), Sync));
+    assert!(value_has!(signal().cancelled(), Unpin));
+
+    fn part<C>() -> C {
+        unreachable!("only its type is looked at")
+    }
+    fn signal() -> &'static CancelSignal {
+        unreachable!("only its type is looked at")
+    }
 }
 
 #[test]

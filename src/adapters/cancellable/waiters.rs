@@ -1,0 +1,256 @@
+//! Who waits for a signal, without a lock: a list of places for wakers.
+//!
+//! ```text
+//! Waiters: head │ SET ──> Waiter ──next──> Waiter ──next──> nothing
+//!          first (a Waiter of its own, so that one that waits alone needs no allocation)
+//! ```
+//!
+//! A place is pushed to the list once, and stays there until all are dropped. A future that waits holds one, and gives it
+//! back when it is dropped; the next future holds it again. So there are as many places as ever were held at once.
+//!
+//! *No wake is lost.* `SET` is a bit of the head, so of a push and the setting one comes first: a place that is pushed
+//! before is found by the setter, and one that is pushed after is refused. Of each place in the list the setter writes
+//! the state, and so does a future each time that it puts a waker in; of the two, by a read-modify-write of one atomic,
+//! one comes first: the setter finds the waker, or the future finds that the place is `WOKEN`.
+//!
+//! *Nobody waits for another.* The future that finds its place `WOKEN` is ready, and the setter that finds a future at its
+//! slot passes it by, since that future will see `WOKEN` when it leaves the slot. Wakers are cloned, woken and dropped
+//! when nothing is half done, so foreign code may do what it likes.
+//!
+//! Invariants of this module's `unsafe`:
+//!
+//! - LISTED: a pointer in `head` (but for its bit), `next` or `recent` is null, or came out of a box when a place was
+//!   pushed. No place is moved or freed before the list is dropped, and a `next` that was pushed does not change.
+//! - SLOT: a slot is touched by one at a time. Until its place is `WOKEN` that is who has set `BUSY`, until it unsets it.
+//!   `WOKEN` is set once, by the one setter: if it found the place `HELD` and not `BUSY`, the slot is the setter's from
+//!   then on; if it found it `BUSY`, the slot stays with the future that had set that, which finds that it cannot unset
+//!   it. The slot of a place that is not `HELD` is empty.
+
+#![allow(unsafe_code, reason = "places that are shared between futures on any thread, without a lock")]
+
+#[cfg(all(test, gather_loom))]
+mod models;
+
+use alloc::boxed::Box;
+use core::iter;
+use core::mem;
+use core::ptr;
+use core::task::Waker;
+
+use super::sync::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell};
+
+/// A future holds the place. Forbids others to hold it.
+const HELD: usize = 1;
+/// The future that holds it is at the slot. Forbids the setter to touch the slot.
+const BUSY: usize = 2;
+/// The signal is set. Forbids to hold it, and to put a waker in.
+const WOKEN: usize = 4;
+
+/// In `head`: the signal is set. Forbids to push a place.
+const SET: usize = 1;
+
+/// A place for the waker of one future.
+pub(super) struct Waiter {
+    state: AtomicUsize,
+    slot: UnsafeCell<Option<Waker>>,
+    next: AtomicPtr<Waiter>,
+}
+
+// SAFETY: the slot is all that is not atomic (SLOT). A waker may be put in and taken out on any thread.
+unsafe impl Sync for Waiter {}
+
+/// A signal, and the places of those that wait for it.
+pub(super) struct Waiters {
+    head: AtomicPtr<Waiter>,
+    /// How many places of the list are not held, at least. Who takes one of this number finds a place.
+    free: AtomicUsize,
+    /// The place that was given back last, as the first to look at.
+    recent: AtomicPtr<Waiter>,
+    first: Waiter,
+}
+
+impl Waiters {
+    pub(super) fn new() -> Self {
+        Waiters {
+            head: AtomicPtr::new(ptr::null_mut()),
+            free: AtomicUsize::new(0),
+            recent: AtomicPtr::new(ptr::null_mut()),
+            first: Waiter::new(0, None),
+        }
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.head.load(Ordering::Acquire).addr() & SET != 0
+    }
+
+    /// Sets the signal, and wakes all that wait. Without effect if it is set.
+    ///
+    /// If a waker panics, the others are woken all the same.
+    pub(super) fn set(&self) {
+        struct Rest<I: Iterator<Item = Waker>>(I);
+
+        impl<I: Iterator<Item = Waker>> Rest<I> {
+            fn wake(&mut self) {
+                for waker in self.0.by_ref() {
+                    waker.wake();
+                }
+            }
+        }
+
+        impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
+            fn drop(&mut self) {
+                self.wake();
+            }
+        }
+
+        let set = |head: *mut Waiter| (head.addr() & SET == 0).then(|| head.map_addr(|addr| addr | SET));
+        if self.head.fetch_update(Ordering::AcqRel, Ordering::Acquire, set).is_ok() {
+            Rest(iter::once(&self.first).chain(self.list()).filter_map(Waiter::close)).wake();
+        }
+    }
+
+    /// A place with this waker in it. `None`: the signal is set.
+    pub(super) fn hold(&self, waker: Waker) -> Option<&Waiter> {
+        let mut waker = Some(waker);
+        if self.first.hold(&mut waker) {
+            return Some(&self.first);
+        }
+        let take_one = |free: usize| free.checked_sub(1);
+        if self.free.fetch_update(Ordering::Acquire, Ordering::Relaxed, take_one).is_err() {
+            return self.push(waker);
+        }
+        // One is there for this future. Others that look for theirs may be faster, and leave it another one.
+        while !self.is_set() {
+            let recent = self.get(self.recent.load(Ordering::Acquire));
+            let found = recent.into_iter().chain(self.list()).find(|waiter| waiter.hold(&mut waker));
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// A new place with this waker in it. `None`: the signal is set.
+    fn push(&self, waker: Option<Waker>) -> Option<&Waiter> {
+        let mut waiter = Box::new(Waiter::new(HELD, waker));
+        let mut head = self.head.load(Ordering::Acquire);
+        while head.addr() & SET == 0 {
+            waiter.next = AtomicPtr::new(head);
+            let pushed = Box::into_raw(waiter);
+            match self.head.compare_exchange(head, pushed, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return self.get(pushed),
+                Err(now) => head = now,
+            }
+            // SAFETY: it came out of the box, and was not pushed.
+            waiter = unsafe { Box::from_raw(pushed) };
+        }
+        None
+    }
+
+    /// Gives a place back.
+    pub(super) fn release(&self, waiter: &Waiter) {
+        let Some(slot) = waiter.enter(HELD) else { return };
+        let waker = slot.replace(None);
+        if slot.leave(0) && !ptr::eq(waiter, &self.first) {
+            self.recent.store(ptr::from_ref(waiter).cast_mut(), Ordering::Release);
+            self.free.fetch_add(1, Ordering::Release);
+        }
+        drop(waker);
+    }
+
+    /// The places that were pushed, the last one first.
+    fn list(&self) -> impl Iterator<Item = &Waiter> {
+        let head = self.head.load(Ordering::Acquire).map_addr(|addr| addr & !SET);
+        iter::successors(self.get(head), |waiter| self.get(waiter.next.load(Ordering::Relaxed)))
+    }
+
+    fn get(&self, waiter: *mut Waiter) -> Option<&Waiter> {
+        // SAFETY: LISTED. It is not freed while `self` is borrowed.
+        unsafe { waiter.as_ref() }
+    }
+}
+
+impl Drop for Waiters {
+    fn drop(&mut self) {
+        let mut next = self.head.load(Ordering::Acquire).map_addr(|addr| addr & !SET);
+        while !next.is_null() {
+            // SAFETY: LISTED. Each place was pushed once, so it is freed once.
+            let waiter = unsafe { Box::from_raw(next) };
+            next = waiter.next.load(Ordering::Relaxed);
+        }
+    }
+}
+
+impl Waiter {
+    fn new(state: usize, waker: Option<Waker>) -> Self {
+        Waiter { state: AtomicUsize::new(state), slot: UnsafeCell::new(waker), next: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Holds the place, and puts the waker in, if nobody holds it and the signal is not set.
+    fn hold(&self, waker: &mut Option<Waker>) -> bool {
+        self.enter(0).is_some_and(|slot| {
+            slot.replace(waker.take());
+            let holds = slot.leave(HELD);
+            if !holds {
+                *waker = slot.replace(None);
+            }
+            holds
+        })
+    }
+
+    /// Puts this waker in place of the last one. Called by who holds the place. False: the signal is set.
+    pub(super) fn renew(&self, waker: &Waker) -> bool {
+        let Some(slot) = self.enter(HELD) else { return false };
+        let last = slot.replace(None);
+        let (same, other) = match last {
+            Some(last) if last.will_wake(waker) => (Some(last), None),
+            last => (None, last),
+        };
+        let is_same = same.is_some();
+        slot.replace(same);
+        if !slot.leave(HELD) {
+            drop((slot.replace(None), other));
+            return false;
+        }
+        is_same || self.put(waker.clone())
+    }
+
+    /// Puts this waker in. Called by who holds the place, and has found it empty. False: the signal is set.
+    fn put(&self, waker: Waker) -> bool {
+        let Some(slot) = self.enter(HELD) else { return false };
+        slot.replace(Some(waker));
+        slot.leave(HELD) || {
+            drop(slot.replace(None));
+            false
+        }
+    }
+
+    /// Goes to the slot, if the state is this one.
+    fn enter(&self, from: usize) -> Option<Slot<'_>> {
+        let entered = self.state.compare_exchange(from, HELD | BUSY, Ordering::AcqRel, Ordering::Acquire);
+        entered.is_ok().then_some(Slot(self))
+    }
+
+    /// Forbids to wait here from now on. Takes the waker out. Called by the setter alone.
+    fn close(&self) -> Option<Waker> {
+        let held = self.state.fetch_or(WOKEN, Ordering::AcqRel) == HELD;
+        // SAFETY: SLOT, by having found it held and not busy.
+        held.then(|| self.slot.with_mut(|slot| unsafe { (*slot).take() })).flatten()
+    }
+}
+
+/// The slot of a place, while it is `BUSY`. No foreign code runs meanwhile.
+struct Slot<'a>(&'a Waiter);
+
+impl Slot<'_> {
+    /// Puts this in, and takes out what was in.
+    fn replace(&self, waker: Option<Waker>) -> Option<Waker> {
+        // SAFETY: SLOT, by having set `BUSY`, which is set or was found by the setter while `self` is there.
+        self.0.slot.with_mut(|slot| mem::replace(unsafe { &mut *slot }, waker))
+    }
+
+    /// Leaves the place in this state. False: it is `WOKEN`, and the slot stays with this future.
+    fn leave(&self, to: usize) -> bool {
+        self.0.state.compare_exchange(HELD | BUSY, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
