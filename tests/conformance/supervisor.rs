@@ -14,7 +14,7 @@
 //! - OTP-20, OTP-23, OTP-45, OTP-52 (compile time): flags, strategies, specifications of the wrong form have no type.
 //! - OTP-27, OTP-43, OTP-44, OTP-49, OTP-51, OTP-66 (not applicable): `simple_one_for_one`.
 //! - OTP-42, OTP-47: no child is added to a group that runs.
-//! - OTP-48, OTP-59: no child is stopped or started by hand, past the restart; of OTP-24 and OTP-62 that part.
+//! - OTP-48: no child is started by hand, past the restart; of OTP-24 and OTP-62 that part.
 //! - OTP-69, OTP-70, OTP-71, OTP-72, OTP-73, OTP-74, OTP-75, OTP-85 (not applicable): code exchanged while it runs.
 //! - OTP-83 (not applicable): administration of a supervisor's children; but that a second stop is harmless is tested.
 //!
@@ -1082,6 +1082,30 @@ fn otp_56_otp_57_otp_58_a_supervisor_or_a_worker_that_is_killed_or_has_ended_is_
         s.end("a", Ok(()));
         s.runs(&mut outer, "end a, drop a, start a");
         assert_eq!(seen.take(), []);
+    });
+}
+
+// OTP-59: its `restart_worker`
+#[test]
+fn otp_59_a_worker_that_is_stopped_by_hand_is_replaced_when_it_has_ended() {
+    everywhere(|container| {
+        let (s, stop) = (Staff::new(), Gate::<()>::new());
+        let worker = || {
+            let worker = s.slow("a").cancel_when(stop.clone().wait());
+            LocalBoxChild::new(worker.map(|ended| ended.unwrap_or(Err(Shutdown))))
+        };
+        let limit = Limit::within(3, Duration::from_secs(60), s.clock());
+        let mut l =
+            supervise!(s, container, (a), limit, || [worker()], |l| l.when(|failure| *failure.error == Shutdown));
+        s.runs(&mut l, "start a");
+        for _ in 0..2 {
+            stop.open(());
+            s.runs(&mut l, "stop a");
+            s.end("a", Ok(()));
+            s.runs(&mut l, "end a, drop a, start a");
+        }
+        s.end("a", Ok(()));
+        s.ends(&mut l, "end a, drop a", Ok(Ok(())));
     });
 }
 

@@ -3,7 +3,6 @@
 //! Passed over:
 //!
 //! - TG-2 [D]: no child is added while it runs; its form with a delayed child is tested beside TG-1.
-//! - TG-3 [P]: no child is cancelled by itself.
 //! - TG-26 [D]: no child adds children.
 //! - TG-27 [D]: no child adds children, so there is nothing to refuse.
 //! - TG-28 [N/A]: children have no names; the weak analogue, the index in the error, is tested.
@@ -305,6 +304,52 @@ fn tg_1_all_values_in_order() {
             ok b 11; poll => past b, drop b, ready
         ";
         check((kinds, BOTH, script), Ok(Ok(vec![42, 11])), Cause::Completed, &[Done(42), Done(11)]);
+    }
+}
+
+#[test]
+fn tg_3_a_child_that_is_cancelled_by_itself_has_not_failed() {
+    for container in CONTAINERS {
+        for pending_first in [true, false] {
+            let _at = At(format!("{container:?}, pending first: {pending_first}"));
+            for (kinds, stopped, cleaned) in [
+                ("pp", "drop a", ""),
+                ("dp", "stop a", "clean a, drop a"),
+                ("cp", "drop a", "clean A, drop A"),
+                ("sp", "", "past a, drop a"),
+            ] {
+                let world = World::new();
+                let (crew, stop) = (crew::<&'static str>(&world.log, kinds), Gate::<()>::new());
+                // Not a failure, where its output says so: without a value, and without an error.
+                let mut stop_a = Some(stop.clone().wait());
+                let children = crew.children.into_iter().map(|child| {
+                    let never = async { pending().await };
+                    let stop: Any<'_, ()> =
+                        stop_a.take().map_or_else(|| Box::pin(never) as _, |stop| Box::pin(stop) as _);
+                    LocalBoxChild::new(
+                        child.cancel_when(stop).map(|ended| ended.map_or(Ok(None), |ended| ended.map(Some))),
+                    )
+                });
+                let mut all = group!(container, children.collect::<Vec<_>>(), |all| kit::any(all.report()));
+                if pending_first {
+                    assert!(world.poll(all.as_mut()).is_pending());
+                }
+                stop.open(());
+                assert!(world.poll(all.as_mut()).is_pending());
+                // One that was never polled has nothing to clean up.
+                let never_started = !pending_first && matches!(kinds, "cp" | "sp");
+                world.log.expect(if never_started { "drop a" } else { stopped });
+                // One that has been dropped is over; else its drain ends, and what that ends with is dropped.
+                crew.work[0].open(Ok(1));
+                crew.clean[0].open(Ok(1));
+                assert!(world.poll(all.as_mut()).is_pending());
+                world.log.expect(if never_started { "" } else { cleaned });
+                crew.work[1].open(Ok(11));
+                let outcomes = vec![Done(None), Done(Some(11))];
+                assert_eq!(world.poll(all.as_mut()), Poll::Ready((Cause::Completed, outcomes)));
+                world.log.expect("past b, drop b");
+            }
+        }
     }
 }
 
