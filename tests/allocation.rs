@@ -12,7 +12,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use gather::{CancelExt, Limit, LocalBoxChild, gather, restart};
+use gather::{CancelExt, Child, EitherChild, Limit, LocalBoxChild, cancellable, gather, restart};
 
 thread_local! {
     static COUNTED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
@@ -83,6 +83,13 @@ fn tuples_and_arrays_allocate_nothing() {
                 yields(Ok::<_, u8>(1)).on_cancel(|_| ()),
                 yields(Ok(2)).cleanup(|| yields(())),
                 gather((yields(Ok(3)), yields(Ok(4)).shield())),
+                yields(Ok(5)).finally(|| yields(())).cancel_when(pending::<()>()).map(|ended| ended.unwrap_or(Err(5))),
+                if fails {
+                    EitherChild::Left(last().shield())
+                } else {
+                    EitherChild::Right(Child::map(last(), |last| last))
+                },
+                Child::map_err(yields(Ok::<_, u16>(Err::<(), u8>(6))), |_| 7).flatten(),
                 last(),
             );
             let _ = run(gather(tuple).cancel_when(pending::<()>()).grace(|| yields(())));
@@ -196,4 +203,33 @@ fn outputs_of_no_size_take_no_memory() {
 fn an_empty_vec_allocates_nothing() {
     let (counted, values) = allocated(|| run(gather(Vec::<std::future::Ready<Result<u8, u8>>>::new())));
     assert_eq!((counted, values), ((0, 0), Ok(vec![])));
+}
+
+/// One for its signal, one for each further place of those that wait for it at once, whatever comes and goes.
+#[test]
+fn those_that_wait_for_a_signal_use_its_places_again() {
+    for at_once in [1_usize, 2, 10] {
+        let rounds = 1000;
+        let (counted, ()) = allocated(|| {
+            let child = cancellable(async |cancel| {
+                // Without an allocation: each is polled once in a round, and then dropped.
+                for round in 0..rounds {
+                    let mut waits: [_; 10] = std::array::from_fn(|_| cancel.run_until_cancelled(pending::<()>()));
+                    poll_fn(|cx| {
+                        // From another one each time, so that they go in another order than they came.
+                        for index in 0..at_once {
+                            let wait = &mut waits[(round + index) % at_once];
+                            assert!(pin!(wait).poll(cx).is_pending());
+                        }
+                        Poll::Ready(())
+                    })
+                    .await;
+                }
+                Ok::<_, ()>(())
+            });
+            assert_eq!(run(gather([child])), Ok([()]));
+        });
+        assert_eq!(counted.0, at_once, "{at_once} at once");
+        assert_eq!(FREED.get(), at_once);
+    }
 }
