@@ -7,6 +7,7 @@
 //! | [`from_futures`] | who has `try_join_all`, `select_all` or `FuturesUnordered` in hand |
 //! | [`cancellation`] | what happens to each child, and when; how a child is told; what to do about one that does not end |
 //! | [`recipes`] | tokens, signals and tasks of the libraries in use; deadlines |
+//! | [`servers`] | connections from a listener, a graceful shutdown, limits, the order in which services stop |
 //! | [`restart`] | limits, backoff, an orderly end |
 //! | [`embedded`] | without `std`, without an allocator, without compare-and-swap |
 
@@ -24,6 +25,9 @@ pub mod cancellation {}
 
 #[doc = include_str!("guide/recipes.md")]
 pub mod recipes {}
+
+#[doc = include_str!("guide/servers.md")]
+pub mod servers {}
 
 #[doc = include_str!("guide/restart.md")]
 pub mod restart {}
