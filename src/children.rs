@@ -182,6 +182,14 @@ pub trait Children: Indexed {
         None
     }
 
+    /// The source has no turn in this pass, though it may have been woken: it is due.
+    fn put_off_source(self: Pin<&mut Self>) {}
+
+    /// Whether the source is due: its turn comes before that of the children. It no longer is.
+    fn take_due(self: Pin<&mut Self>) -> bool {
+        false
+    }
+
     /// Drops the source, so that no more children come.
     fn close(self: Pin<&mut Self>) {}
 

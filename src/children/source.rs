@@ -51,7 +51,9 @@ type StopOf<S, P> = <P as Judge<OutputOf<S>>>::Stop;
 /// [`race`](crate::Group::race) panics when the source ends without ever having given a child.
 ///
 /// *Fairness.* Children are first polled, told and dropped in the order in which they were drawn. The woken ones are
-/// polled in no promised order; none starves.
+/// polled in no promised order; none starves. Neither does the source: where the children before it may have used up what
+/// the runtime allows in one poll (the pass was cut behind 32 children that were pending again, or the source woke itself
+/// and was pending), its turn comes first in the next poll.
 ///
 /// *Complexity.* A wake takes constant time, without a lock, from any thread; a poll O(woken children). Children lie in
 /// chunks of 8 to 64 places (32 on 32 bits), which never move, and are used again: nothing is allocated for a child, and
@@ -73,27 +75,28 @@ type StopOf<S, P> = <P as Judge<OutputOf<S>>>::Stop;
 /// Children that add children. The group ends when all senders are gone:
 ///
 /// ```
+/// use futures_channel::mpsc::{UnboundedSender, unbounded};
 /// use gather::{BoxChild, from_stream, gather};
 /// use std::sync::atomic::{AtomicU32, Ordering};
 ///
 /// type Page = BoxChild<'static, Result<(), String>>;
 /// static SEEN: AtomicU32 = AtomicU32::new(0);
 ///
-/// fn crawl(depth: u32, pages: async_channel::Sender<Page>) -> Page {
+/// fn crawl(depth: u32, pages: UnboundedSender<Page>) -> Page {
 ///     BoxChild::new(async move {
 ///         SEEN.fetch_add(1, Ordering::Relaxed);
 ///         for _link in 0..2 {
 ///             if depth < 3 {
 ///                 // Fails once the group has failed: then the page is given back, and dropped.
-///                 let _ = pages.try_send(crawl(depth + 1, pages.clone()));
+///                 let _ = pages.unbounded_send(crawl(depth + 1, pages.clone()));
 ///             }
 ///         }
 ///         Ok(())
 ///     })
 /// }
 ///
-/// let (sender, pages) = async_channel::unbounded();
-/// sender.try_send(crawl(0, sender.clone())).unwrap();
+/// let (sender, pages) = unbounded();
+/// sender.unbounded_send(crawl(0, sender.clone())).unwrap();
 /// drop(sender);
 /// let crawled = gather(from_stream(pages)).concurrency(4);
 /// assert_eq!(pollster::block_on(crawled).map(|units| units.len()), Ok(15));

@@ -1,5 +1,6 @@
 //! What a poll of a gather does with its children: visitors of them.
 
+use core::mem;
 use core::ops::ControlFlow;
 use core::pin::Pin;
 use core::task::{Context, Waker};
@@ -37,7 +38,7 @@ pub(super) enum PassEnd {
     Through,
     /// The children behind this position wait for the next pass.
     Cut(usize),
-    /// The source gave as many children as it may in one poll.
+    /// The source gave as many children as it may in one poll, or had the turn of the others.
     Drew,
     /// The output of the child of this index ends the gather.
     Stopped(usize),
@@ -66,12 +67,23 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
         let starts_later = L::LIMITED && !self.is_first && !in_reverse && !C::DRAWS;
         let may_cut = C::KNOWS_WOKEN && (!self.is_first || in_reverse);
         let mut pass = self.into_pass::<DRAINS>(may_cut);
+        let is_due = C::DRAWS && !DRAINS && children.as_mut().take_due();
+        if is_due && pass.draw(children.as_mut()) {
+            // Who was drawn had a turn now; the others have theirs in the next poll.
+            if let PassEnd::Through = pass.end {
+                pass.end = PassEnd::Drew;
+            }
+            return pass.end;
+        }
         let _ = children.as_mut().visit(which, &mut pass);
         if starts_later && !matches!(pass.end, PassEnd::Stopped(_)) {
             let _ = children.as_mut().visit(Visit::From(started), &mut pass);
         }
-        if C::DRAWS && !DRAINS {
-            pass.draw(children);
+        if C::DRAWS && !DRAINS && !pass.has_asked {
+            match pass.end {
+                PassEnd::Cut(_) => children.put_off_source(),
+                _ => _ = pass.draw(children),
+            }
         }
         if let Some(began) = pass.began {
             match C::KNOWS_WOKEN {
@@ -91,7 +103,7 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
 
     #[inline(always)]
     fn into_pass<const DRAINS: bool>(self, may_cut: bool) -> Pass<'a, 'b, L, R, DRAINS> {
-        Pass { turn: self, may_cut, began: None, fruitless: 0, end: PassEnd::Through }
+        Pass { turn: self, may_cut, began: None, fruitless: 0, has_asked: false, end: PassEnd::Through }
     }
 }
 
@@ -133,23 +145,30 @@ struct Pass<'a, 'b, L, R, const DRAINS: bool> {
     began: Option<usize>,
     /// How many in a row were woken, and pending again.
     fruitless: u32,
+    /// The source was asked for another child, and had none.
+    has_asked: bool,
     end: PassEnd,
 }
 
 impl<L: Concurrency, R: Order, const DRAINS: bool> Pass<'_, '_, L, R, DRAINS> {
-    /// Draws children while there is room, and polls each at once.
-    fn draw<C: Children>(&mut self, mut children: Pin<&mut C>) {
-        self.turn.is_first = true;
+    /// Draws children while there is room, and polls each at once. Whether there was one.
+    fn draw<C: Children>(&mut self, mut children: Pin<&mut C>) -> bool {
+        let is_first = mem::replace(&mut self.turn.is_first, true);
         let mut drawn = 0;
         while matches!(self.end, PassEnd::Through) && self.turn.concurrency.has_room() {
             if drawn == DRAWN_AT_ONCE {
                 self.end = PassEnd::Drew;
-                return;
+                break;
             }
-            let Some(index) = children.as_mut().draw(self.turn.cx) else { return };
+            let Some(index) = children.as_mut().draw(self.turn.cx) else {
+                self.has_asked = true;
+                break;
+            };
             drawn += 1;
             let _ = children.as_mut().visit(Visit::From(index), self);
         }
+        self.turn.is_first = is_first;
+        drawn != 0
     }
 }
 

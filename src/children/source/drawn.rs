@@ -31,6 +31,9 @@ pub struct Drawn<S, T: Places, P> {
     drawn: usize,
     /// How many of them have not ended.
     live: usize,
+    /// The source comes before the children in the next pass. It had no turn in the last one, or used it up, and woke
+    /// itself: the runtime may ration polls, and have had none left behind the children.
+    is_due: bool,
     /// The place of the child whose output stopped the gather, once it has ended.
     stopped: Option<u32>,
     policy: PhantomData<fn() -> P>,
@@ -38,7 +41,16 @@ pub struct Drawn<S, T: Places, P> {
 
 impl<S, T: Places, P> Drawn<S, T, P> {
     pub(super) fn new(source: Option<S>, places: T) -> Self {
-        Drawn { source, places, line: Line::new(), drawn: 0, live: 0, stopped: None, policy: PhantomData }
+        Drawn {
+            source,
+            places,
+            line: Line::new(),
+            drawn: 0,
+            live: 0,
+            is_due: false,
+            stopped: None,
+            policy: PhantomData,
+        }
     }
 
     /// Drops the source, then the children in index order. A panic does not keep the rest from being dropped.
@@ -230,7 +242,10 @@ where
         let mut this = self.project();
         let source = this.source.as_mut().as_pin_mut()?;
         match this.places.as_mut().poll_source(source, cx) {
-            Poll::Pending => None,
+            Poll::Pending => {
+                *this.is_due = this.places.is_source_woken();
+                None
+            }
             Poll::Ready(None) => {
                 this.source.set(None);
                 None
@@ -246,6 +261,14 @@ where
                 Some(index)
             }
         }
+    }
+
+    fn put_off_source(self: Pin<&mut Self>) {
+        *self.project().is_due = true;
+    }
+
+    fn take_due(self: Pin<&mut Self>) -> bool {
+        mem::take(self.project().is_due)
     }
 
     fn close(self: Pin<&mut Self>) {
