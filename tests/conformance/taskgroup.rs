@@ -49,6 +49,10 @@ macro_rules! group {
                 let $gather = gather($children.into_boxed_slice());
                 $made
             }
+            (Container::Source, _) => {
+                let $gather = gather(gather::from_iter($children));
+                $made
+            }
             $((Container::Array, $n) => {
                 let $gather = gather(<[_; $n]>::try_from($children).ok().unwrap());
                 $made
@@ -1021,7 +1025,7 @@ fn tg_43_no_waker_of_the_owner_is_kept() {
         crew.clean[1].open(Ok(1));
         assert!(world.poll(all.as_mut()).is_ready());
         // A tuple or an array passes the owner's waker through, so the gates hold it as long as they live.
-        let gates = matches!(container, Container::Vec | Container::BoxedSlice).then_some(crew);
+        let gates = container.tells_wakes_apart().then_some(crew);
         assert_eq!(Arc::strong_count(&world.wakes), baseline);
         drop((all, gates));
     }

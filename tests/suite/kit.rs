@@ -303,9 +303,21 @@ pub enum Container {
     Array,
     Vec,
     BoxedSlice,
+    Source,
 }
 
-pub const CONTAINERS: [Container; 4] = [Container::Tuple, Container::Array, Container::Vec, Container::BoxedSlice];
+pub const CONTAINERS: [Container; 5] =
+    [Container::Tuple, Container::Array, Container::Vec, Container::BoxedSlice, Container::Source];
+
+/// Those whose children are all there from the beginning.
+pub const FIXED: [Container; 4] = [Container::Tuple, Container::Array, Container::Vec, Container::BoxedSlice];
+
+impl Container {
+    /// Whether each child has a waker of its own.
+    pub fn tells_wakes_apart(self) -> bool {
+        !matches!(self, Container::Tuple | Container::Array)
+    }
+}
 
 /// Gathers three children in a container that is chosen at run time, with settings; boxes the future that is made of it.
 macro_rules! future_in {
@@ -351,6 +363,10 @@ macro_rules! hold_in {
             }
             $crate::kit::Container::BoxedSlice => {
                 let $hold = |children: [_; [$(stringify!($child)),+].len()]| Box::<[_]>::from(children);
+                $made
+            }
+            $crate::kit::Container::Source => {
+                let $hold = |children: [_; [$(stringify!($child)),+].len()]| gather::from_iter(children);
                 $made
             }
         }

@@ -49,6 +49,18 @@ mod children {
     mod types;
 }
 
+/// Children that come from a source while the group runs.
+#[cfg(feature = "alloc")]
+mod source {
+    mod adding;
+    mod drawing;
+    mod ends;
+    mod feed;
+    mod in_place;
+    mod model;
+    mod places;
+}
+
 /// A group that is restarted.
 #[cfg(feature = "alloc")]
 mod restart {

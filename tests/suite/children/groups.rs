@@ -6,7 +6,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::kit::{self, Any, CONTAINERS, Container, Gate, Output, Probe, World, boxed, hold_in, holding, panic_of};
+use crate::kit::{
+    self, Any, CONTAINERS, Container, FIXED, Gate, Output, Probe, World, boxed, hold_in, holding, panic_of,
+};
 use gather::{
     CancelExt, Cancelled, Cause, Child, Failure, GatherError, Limit, LocalBoxChild, Outcome, RestartError, gather,
     restart,
@@ -348,7 +350,7 @@ fn one_that_gives_up_is_a_failure_of_its_child_and_counts_anew() {
 fn a_factory_that_panics_within_a_parent_leaves_nothing_alive() {
     for generation in [1, 2] {
         for parent_restarts in [false, true] {
-            for container in CONTAINERS {
+            for container in FIXED {
                 let _at = kit::At(format!("{generation}, {parent_restarts}, {container:?}"));
                 let (world, made, outer_made) = (World::new(), Cell::new(0), Cell::new(0));
                 let (log, fail) = (&world.log, Gate::<Output>::new());

@@ -6,7 +6,7 @@ use std::future::{Ready, pending, ready};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use crate::kit::{CONTAINERS, Gate, Log, Output, Probe, World, future_in, panic_of};
+use crate::kit::{CONTAINERS, FIXED, Gate, Log, Output, Probe, World, future_in, panic_of};
 use gather::{
     CancelExt, Cancelled, Cause, Child, EitherChild, Limit, LocalBoxChild, OnCancel, Outcome, RestartError, gather,
     restart,
@@ -84,7 +84,7 @@ fn sibling(world: &World) -> LocalBoxChild<'static, Output> {
 #[test]
 fn an_output_that_is_known_ends_the_group_at_once_whatever_lies_between() {
     for (way, wrap) in WAYS {
-        for container in CONTAINERS {
+        for container in FIXED {
             let world = World::new();
             let (end, over) = (Gate::new(), Gate::<()>::new());
             let early = wrap(early(&world, Err("early"), &end, OnCancel::Drain));
@@ -302,7 +302,7 @@ fn a_closure_that_panics_is_not_called_again_and_neither_is_its_child() {
     assert_eq!((calls.get(), polls.get()), (1, 1));
 
     // In a group, of an output that is known early.
-    for container in CONTAINERS {
+    for container in FIXED {
         let world = World::new();
         let child =
             early(&world, Ok(1), &Gate::new(), OnCancel::Drain).map(|_| -> Output { panic!("the closure panics") });

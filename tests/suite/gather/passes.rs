@@ -24,7 +24,7 @@ fn probes(world: &World) -> ([Probe<Output>; 3], [Gate<Output>; 3]) {
 fn a_vec_polls_the_woken_children_and_a_tuple_each_pending_one_in_the_order_of_the_pass() {
     for container in CONTAINERS {
         let _at = At(format!("{container:?}"));
-        let tells_wakes_apart = matches!(container, Container::Vec | Container::BoxedSlice);
+        let tells_wakes_apart = container.tells_wakes_apart();
         let world = World::new();
         let expect = |woken: &str, each: &str| world.log.expect(if tells_wakes_apart { woken } else { each });
         let (children, gates) = probes(&world);
@@ -242,9 +242,9 @@ fn a_child_woken_by_a_sibling_before_it_is_polled_in_that_pass_one_behind_it_in_
         world.log.expect("poll 1, poll 2, poll 0");
         assert!(world.wakes.take() > 0, "the others are polled in the next poll, so the gather is woken");
         let _ = world.poll(all.as_mut());
-        world.log.expect(match container {
-            Container::Vec | Container::BoxedSlice => "poll 2, poll 1",
-            _ => "poll 2, poll 0, poll 1",
+        world.log.expect(match container.tells_wakes_apart() {
+            true => "poll 2, poll 1",
+            false => "poll 2, poll 0, poll 1",
         });
         assert_eq!(world.wakes.take(), 0);
     }
@@ -271,7 +271,7 @@ fn in_both_levels() -> impl Iterator<Item = (Container, bool)> {
 fn the_signal_is_polled_before_and_after_the_children_in_every_poll() {
     for (container, nested) in in_both_levels() {
         let _at = At(format!("{container:?}, nested: {nested}"));
-        let tells_wakes_apart = matches!(container, Container::Vec | Container::BoxedSlice);
+        let tells_wakes_apart = container.tells_wakes_apart();
         let world = World::new();
         let (children, gates) = probes(&world);
         let (signal, fire) = world.probe("signal");

@@ -116,6 +116,10 @@ pub fn run<'a>(
     make: impl Fn([LocalBoxChild<'static, Output>; 3], &Stage) -> Any<'a, String>,
 ) {
     for pending_first in [true, false] {
+        if container == Container::Source && !pending_first {
+            // Who is drawn behind one that fails in its first poll, or after a signal, is not there.
+            continue;
+        }
         let _at = At(format!("{}, {container:?}, pending first: {pending_first}", scenario.name));
         let stage = Stage::new();
         let mut group = Some(make(stage.children(scenario.kinds), &stage));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use futures_util::future::abortable;
-use gather::{BoxChild, CancelExt, Cancelled, Cause, Child, Limit, Outcome, RestartError, gather, restart};
+use gather::{BoxChild, CancelExt, Cancelled, Cause, Child, Limit, Outcome, RestartError, from_iter, gather, restart};
 
 #[cfg(not(target_family = "wasm"))]
 use crate::kit::At;
@@ -120,6 +120,10 @@ macro_rules! children_in {
                 use boxed_slice as children;
                 $body
             }
+            Container::Source => {
+                use source as children;
+                $body
+            }
         }
     };
 }
@@ -138,6 +142,10 @@ macro_rules! vector {
 
 macro_rules! boxed_slice {
     ($($child:expr),*) => { vec![$(BoxChild::new($child)),*].into_boxed_slice() };
+}
+
+macro_rules! source {
+    ($($child:expr),*) => { from_iter([$(BoxChild::new($child)),*]) };
 }
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -448,6 +456,7 @@ async fn many(on: On, container: Container) {
         Container::Array => cancel!(std::array::from_fn::<_, 100, _>(deaf)),
         Container::Vec => cancel!((0..100).map(deaf).collect::<Vec<_>>()),
         Container::BoxedSlice => cancel!((0..100).map(deaf).collect::<Box<[_]>>()),
+        Container::Source => cancel!(from_iter((0..100).map(deaf))),
     };
     assert_eq!(result, Err(Cancelled));
     assert_eq!(alive.count(), 0);

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::Poll;
 use std::thread;
 
-use crate::kit::{Alive, At, CONTAINERS, Flatten, World, future_in, gather_in, yield_now};
+use crate::kit::{Alive, At, CONTAINERS, FIXED, Flatten, World, future_in, gather_in, yield_now};
 use futures_channel::oneshot;
 use futures_util::future::FusedFuture;
 use futures_util::select;
@@ -105,7 +105,7 @@ fn plain<'a>(future: impl Future<Output = Output> + 'a) -> LocalBoxChild<'a, Out
 
 #[test]
 fn a_clock_advanced_by_hand_drives_children_signal_and_grace() {
-    for container in CONTAINERS {
+    for container in FIXED {
         let _at = At(format!("{container:?}"));
         on_a_paused_clock(async || {
             let world = World::new();
@@ -428,7 +428,7 @@ fn a_panic_of_an_aborted_task_while_it_is_dropped_is_a_late_result() {
     }
 
     for (runtime, starts) in [(one_thread(), false), (one_thread(), true), (two_workers(), true)] {
-        for container in CONTAINERS {
+        for container in FIXED {
             let _at = At(format!("{:?}, {starts}, {container:?}", runtime.handle().runtime_flavor()));
             let test = async {
                 let failing = plain(async {
