@@ -91,7 +91,7 @@ pub use self::shield::Shield;
 /// All but a plain one hold the gather back until they have ended, at most for its `grace`. None of them runs when the
 /// gather is dropped: dropping is not draining.
 ///
-/// The adapters are [`Child`]ren and no longer futures, so that none of them is awaited by mistake outside of a gather,
+/// The adapters are [`Child`](crate::Child)ren and no longer futures, so that none of them is awaited by mistake outside of a gather,
 /// where nobody would tell it anything. So each has a `map`, a `map_err`, a `flatten` and a `cancel_when` of its own; a
 /// future's extensions come before the adapter. An adapter takes no second one but [`cancel_when`](Self::cancel_when),
 /// which cancels one child by a signal of its own.

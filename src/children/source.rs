@@ -192,7 +192,7 @@ pub struct FromStreamConst<S, const N: usize> {
 }
 
 #[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
-mod from_stream {
+mod allocated {
     use super::*;
 
     impl<S> sealed::Sealed for FromStream<S> {}

@@ -41,8 +41,8 @@ mod gather {
 mod children {
     mod adapters;
     mod cancel_when;
-    mod finally;
     mod cancellable;
+    mod finally;
     mod groups;
     mod outputs;
     mod soundness;

@@ -80,12 +80,12 @@ impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
     /// delay, of any runtime. It is made when no child is left, and it is gone before the next generation is made. It
     /// cannot borrow from the failure: copy what it needs, and return an `async move` block.
     ///
-    /// Under [`Limit::within`] the delays take up the window: a group that waits for twenty seconds before each restart
+    /// Under [`Limit::within`](crate::Limit::within) the delays take up the window: a group that waits for twenty seconds before each restart
     /// never has five of them within a minute.
     ///
     /// # Examples
     ///
-    /// Longer with each failure, up to a minute, and from the start again as failures leave the [`Limit`]'s window:
+    /// Longer with each failure, up to a minute, and from the start again as failures leave the [`Limit`](crate::Limit)'s window:
     ///
     /// ```
     /// use gather::{Limit, restart};

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::kit::{self, Any, At, CONTAINERS, Container, FIXED, Flatten, Gate, Log, Output, World};
+use crate::kit::{self, Any, At, Container, FIXED, Flatten, Gate, Log, Output, World};
 use gather::{CancelExt, LocalBoxChild, Report, gather};
 
 /// A script for five children a to e of these kinds:

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::kit::{self, At, CONTAINERS, Container, FIXED, Gate, Output, Probe, Wakes, World, gather_in, panic_of};
+use crate::kit::{self, At, CONTAINERS, FIXED, Gate, Output, Probe, Wakes, World, gather_in, panic_of};
 use futures_core::FusedFuture;
 use gather::{CancelExt, Cancelled, Child, Group, LocalBoxChild, OnCancel, gather};
 
