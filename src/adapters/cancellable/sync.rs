@@ -2,7 +2,7 @@
 
 #[cfg(not(all(test, gather_loom)))]
 mod imp {
-    pub(crate) use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
     /// With loom's interface.
     pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
@@ -21,7 +21,7 @@ mod imp {
 #[cfg(all(test, gather_loom))]
 mod imp {
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 }
 
 pub(crate) use imp::*;

@@ -2,11 +2,19 @@
 //!
 //! ```text
 //! Waiters: head │ SET ──> Waiter ──next──> Waiter ──next──> nothing
+//!          spares ──────> Waiter ──next_spare──> nothing
 //!          first (a Waiter of its own, so that one that waits alone needs no allocation)
 //! ```
 //!
 //! A place is pushed to the list once, and stays there until all are dropped. A future that waits holds one, and gives it
 //! back when it is dropped; the next future holds it again. So there are as many places as ever were held at once.
+//!
+//! *Places are found at once.* Those that were given back are also in a chain of spares. A future that looks for one takes
+//! the whole chain, so that nobody changes it meanwhile, and puts back what it does not need. One that comes in between
+//! finds no chain although a place is free, and looks through the list. So a place in the chain may be held: whoever takes
+//! it out passes it by, and whoever gives it back puts it in again. `is_spare` says that a place is in the chain, or on its
+//! way in or out. It is set after the place was given back, and unset before it is held, both by a read-modify-write: so
+//! one of the two sees what the other did, and no free place is left out of the chain.
 //!
 //! *No wake is lost.* `SET` is a bit of the head, so of a push and the setting one comes first: a place that is pushed
 //! before is found by the setter, and one that is pushed after is refused. Of each place in the list the setter writes
@@ -19,8 +27,8 @@
 //!
 //! Invariants of this module's `unsafe`:
 //!
-//! - LISTED: a pointer in `head` (but for its bit), `next` or `recent` is null, or came out of a box when a place was
-//!   pushed. No place is moved or freed before the list is dropped, and a `next` that was pushed does not change.
+//! - LISTED: each pointer to a place (in `head`, but for its bit) is null, or came out of a box when the place was pushed
+//!   to the list. No place is moved or freed before the list is dropped, and a `next` that was pushed does not change.
 //! - SLOT: a slot is touched by one at a time. Until its place is `WOKEN` that is who has set `BUSY`, until it unsets it.
 //!   `WOKEN` is set once, by the one setter: if it found the place `HELD` and not `BUSY`, the slot is the setter's from
 //!   then on; if it found it `BUSY`, the slot stays with the future that had set that, which finds that it cannot unset
@@ -37,7 +45,7 @@ use core::mem;
 use core::ptr;
 use core::task::Waker;
 
-use super::sync::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell};
+use super::sync::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, UnsafeCell};
 
 /// A future holds the place. Forbids others to hold it.
 const HELD: usize = 1;
@@ -54,6 +62,10 @@ pub(super) struct Waiter {
     state: AtomicUsize,
     slot: UnsafeCell<Option<Waker>>,
     next: AtomicPtr<Waiter>,
+    /// Forbids to put it into the chain of spares.
+    is_spare: AtomicBool,
+    /// Written by who has set `is_spare`, until it is in the chain; then read by who has taken the chain.
+    next_spare: AtomicPtr<Waiter>,
 }
 
 // SAFETY: the slot is all that is not atomic (SLOT). A waker may be put in and taken out on any thread.
@@ -64,8 +76,7 @@ pub(super) struct Waiters {
     head: AtomicPtr<Waiter>,
     /// How many places of the list are not held, at least. Who takes one of this number finds a place.
     free: AtomicUsize,
-    /// The place that was given back last, as the first to look at.
-    recent: AtomicPtr<Waiter>,
+    spares: AtomicPtr<Waiter>,
     first: Waiter,
 }
 
@@ -74,7 +85,7 @@ impl Waiters {
         Waiters {
             head: AtomicPtr::new(ptr::null_mut()),
             free: AtomicUsize::new(0),
-            recent: AtomicPtr::new(ptr::null_mut()),
+            spares: AtomicPtr::new(ptr::null_mut()),
             first: Waiter::new(0, None),
         }
     }
@@ -121,13 +132,39 @@ impl Waiters {
         }
         // One is there for this future. Others that look for theirs may be faster, and leave it another one.
         while !self.is_set() {
-            let recent = self.get(self.recent.load(Ordering::Acquire));
-            let found = recent.into_iter().chain(self.list()).find(|waiter| waiter.hold(&mut waker));
+            let found = self.hold_spare(&mut waker);
+            let found = found.or_else(|| self.list().find(|waiter| waiter.hold(&mut waker)));
             if found.is_some() {
                 return found;
             }
         }
         None
+    }
+
+    /// A place of the chain, with this waker in it.
+    fn hold_spare(&self, waker: &mut Option<Waker>) -> Option<&Waiter> {
+        let mut found = None;
+        let mut chain = self.spares.swap(ptr::null_mut(), Ordering::AcqRel);
+        while let Some(waiter) = self.get(chain).filter(|_| found.is_none()) {
+            chain = waiter.next_spare.load(Ordering::Relaxed);
+            waiter.is_spare.swap(false, Ordering::AcqRel);
+            found = waiter.hold(waker).then_some(waiter);
+        }
+        // Few have come meanwhile.
+        let mut others = self.spares.swap(chain, Ordering::AcqRel);
+        while let Some(waiter) = self.get(others) {
+            others = waiter.next_spare.load(Ordering::Relaxed);
+            self.push_spare(waiter);
+        }
+        found
+    }
+
+    fn push_spare(&self, waiter: &Waiter) {
+        let push = |spares| {
+            waiter.next_spare.store(spares, Ordering::Relaxed);
+            Some(ptr::from_ref(waiter).cast_mut())
+        };
+        let _ = self.spares.fetch_update(Ordering::AcqRel, Ordering::Relaxed, push);
     }
 
     /// A new place with this waker in it. `None`: the signal is set.
@@ -152,7 +189,9 @@ impl Waiters {
         let Some(slot) = waiter.enter(HELD) else { return };
         let waker = slot.replace(None);
         if slot.leave(0) && !ptr::eq(waiter, &self.first) {
-            self.recent.store(ptr::from_ref(waiter).cast_mut(), Ordering::Release);
+            if !waiter.is_spare.swap(true, Ordering::AcqRel) {
+                self.push_spare(waiter);
+            }
             self.free.fetch_add(1, Ordering::Release);
         }
         drop(waker);
@@ -183,7 +222,13 @@ impl Drop for Waiters {
 
 impl Waiter {
     fn new(state: usize, waker: Option<Waker>) -> Self {
-        Waiter { state: AtomicUsize::new(state), slot: UnsafeCell::new(waker), next: AtomicPtr::new(ptr::null_mut()) }
+        Waiter {
+            state: AtomicUsize::new(state),
+            slot: UnsafeCell::new(waker),
+            next: AtomicPtr::new(ptr::null_mut()),
+            is_spare: AtomicBool::new(false),
+            next_spare: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
     /// Holds the place, and puts the waker in, if nobody holds it and the signal is not set.

@@ -11,15 +11,18 @@
 //!   `two_that_wait_against_the_setter`, `one_that_comes_when_another_has_gone`;
 //! - the setter, and a future whose waker changes: `a_waker_that_changes_against_the_setter`;
 //! - the setter, and a future that goes: `one_that_goes_against_the_setter`;
+//! - two setters: `two_setters`;
 //! - futures that hold and give back at once: `places_are_used_again`.
 
 use core::future::poll_fn;
 use core::sync::atomic::Ordering;
 use core::task::{Poll, Waker};
-use std::println;
+use core::{iter, ptr};
 use std::sync::Arc as StdArc;
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
+use std::vec::Vec;
+use std::{format, println};
 
 use loom::future::block_on;
 use loom::sync::Arc;
@@ -163,23 +166,32 @@ fn one_that_goes_against_the_setter() {
     });
 }
 
-/// Two threads hold and give back, beside one that holds the first place: there are never more places than were held
-/// at once, and each is held by one.
+/// Two threads hold and give back, beside one that holds the first place, with no place before or with two spares: there
+/// are never more places than were held at once, each is held by one, and all are in the chain in the end.
 #[test]
 fn places_are_used_again() {
-    model("places are used again", || {
-        let waiters = Arc::new(Waiters::new());
-        let first = waiters.hold(Waker::noop().clone()).unwrap();
-        let come_and_go = |waiters: &Waiters| {
-            for _ in 0..2 {
-                let held = waiters.hold(Waker::noop().clone()).unwrap();
-                waiters.release(held);
-            }
-        };
-        let other = spawn(&waiters, come_and_go);
-        come_and_go(&waiters);
-        other.join().unwrap();
-        assert!(pushed(&waiters) <= 2);
-        waiters.release(first);
-    });
+    for before in [0, 2] {
+        model(&format!("places are used again, {before} before"), move || {
+            let waiters = Arc::new(Waiters::new());
+            let hold = |waiters: &Waiters| ptr::from_ref(waiters.hold(Waker::noop().clone()).unwrap());
+            let release = |waiters: &Waiters, held| waiters.release(waiters.get(held).unwrap());
+            let held: Vec<_> = (0..=before).map(|_| hold(&waiters).cast_mut()).collect();
+            held[1..].iter().for_each(|held| release(&waiters, *held));
+            let come_and_go = move |waiters: &Waiters| {
+                for _ in 0..2 - before / 2 {
+                    let held = hold(waiters).cast_mut();
+                    release(waiters, held);
+                }
+            };
+            let other = spawn(&waiters, come_and_go);
+            come_and_go(&waiters);
+            other.join().unwrap();
+            assert!(pushed(&waiters) <= 2);
+            let next = |waiter: &&Waiter| waiters.get(waiter.next_spare.load(Ordering::Relaxed));
+            let chain = iter::successors(waiters.get(waiters.spares.load(Ordering::Acquire)), next);
+            assert_eq!(chain.count(), pushed(&waiters));
+            assert_eq!(waiters.free.load(Ordering::Acquire), pushed(&waiters));
+            release(&waiters, held[0]);
+        });
+    }
 }
