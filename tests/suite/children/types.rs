@@ -844,6 +844,11 @@ mod sizes {
         assert_eq!(size_of_val(&gather(four()).into_future()), 525);
         assert_eq!(size_of_val(&gather([child_129(), child_129(), child_129(), child_129()]).into_future()), 536);
         assert_eq!(size_of_val(&gather(four()).settle().into_future()), 525);
+        // What a hook and the order of cancelling take: only where they are set.
+        assert!(size_of_val(&gather(four()).on_cancel(|_| ()).into_future()) <= 544);
+        assert!(size_of_val(&gather(four()).cancel_in_reverse().into_future()) <= 544);
+        let finished = child_129().finally(|| ready(()));
+        assert!(size_of_val(&finished) <= size_of_val(&child_129().cleanup(|| ready(()))) + 8);
         // As a child it takes at most a pointer more.
         assert!(size_of_val(&gather(four()).into_child()) <= 536);
 
