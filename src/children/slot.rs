@@ -25,24 +25,6 @@ pub enum Slot<C, K, X> {
     Empty,
 }
 
-impl<C, K, X> Slot<C, K, X> {
-    /// Takes what was kept, if something was.
-    pub(super) fn try_take_kept(mut self: Pin<&mut Self>) -> Option<K> {
-        if !matches!(self.as_mut().project(), SlotProj::Kept(_)) {
-            return None;
-        }
-        match self.project_replace(Slot::Empty) {
-            SlotOwned::Kept(kept) => Some(kept),
-            _ => None,
-        }
-    }
-
-    /// Whether its child stopped the gather.
-    pub(super) fn is_stopped(self: Pin<&mut Self>) -> bool {
-        matches!(self.project(), SlotProj::Stopped(_))
-    }
-}
-
 type OutputOf<C> = <<C as IntoChild>::Child as Child>::Output;
 
 /// The slot of what becomes a child, under a policy.

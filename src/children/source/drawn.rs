@@ -12,7 +12,6 @@ use pin_project::{pin_project, pinned_drop};
 use super::line::{Entries, Line};
 use super::places::{Lend, Places};
 use crate::child::{Child, IntoChild};
-use crate::children::slot::{Slot, SlotUnder};
 use crate::children::{Children, Indexed, Place, Visit, Visitor};
 use crate::judge::{End, Judge, Policy};
 
@@ -20,7 +19,7 @@ type OutputOf<T> = <<T as Entries>::Child as Child>::Output;
 
 /// The source, and the children that were drawn from it and have not ended.
 #[pin_project(PinnedDrop)]
-pub struct Drawn<S, T: Places, P> {
+pub struct Drawn<S, T: Places, P, X> {
     /// Until it has ended, or the gather is cancelled.
     #[pin]
     source: Option<S>,
@@ -34,12 +33,12 @@ pub struct Drawn<S, T: Places, P> {
     /// The source comes before the children in the next pass. It had no turn in the last one, or used it up, and woke
     /// itself: the runtime may ration polls, and have had none left behind the children.
     is_due: bool,
-    /// The place of the child whose output stopped the gather, once it has ended.
-    stopped: Option<u32>,
+    /// What is made of the output that stopped the gather, once its child has ended.
+    stopped: Option<X>,
     policy: PhantomData<fn() -> P>,
 }
 
-impl<S, T: Places, P> Drawn<S, T, P> {
+impl<S, T: Places, P, X> Drawn<S, T, P, X> {
     pub(super) fn new(source: Option<S>, places: T) -> Self {
         Drawn {
             source,
@@ -55,9 +54,9 @@ impl<S, T: Places, P> Drawn<S, T, P> {
 
     /// Drops the source, then the children in index order. A panic does not keep the rest from being dropped.
     fn drop_left(mut self: Pin<&mut Self>) {
-        struct Rest<'a, S, T: Places, P>(Pin<&'a mut Drawn<S, T, P>>);
+        struct Rest<'a, S, T: Places, P, X>(Pin<&'a mut Drawn<S, T, P, X>>);
 
-        impl<S, T: Places, P> Drop for Rest<'_, S, T, P> {
+        impl<S, T: Places, P, X> Drop for Rest<'_, S, T, P, X> {
             fn drop(&mut self) {
                 self.0.as_mut().drop_left();
             }
@@ -68,7 +67,7 @@ impl<S, T: Places, P> Drawn<S, T, P> {
         this.source.set(None);
         while let Some(position) = this.line.first() {
             this.line.remove(this.places.as_mut(), position);
-            this.places.as_mut().entry(position).slot().set(Slot::Empty);
+            this.places.as_mut().entry(position).child().set(None);
         }
         *this.live = 0;
         mem::forget(rest);
@@ -76,102 +75,114 @@ impl<S, T: Places, P> Drawn<S, T, P> {
 }
 
 #[pinned_drop]
-impl<S, T: Places, P> PinnedDrop for Drawn<S, T, P> {
+impl<S, T: Places, P, X> PinnedDrop for Drawn<S, T, P, X> {
     fn drop(self: Pin<&mut Self>) {
         self.drop_left();
     }
 }
 
-impl<S, T, P> Drawn<S, T, P>
+impl<S, T, P, X> Drawn<S, T, P, X>
 where
     T: Places<Child: Child>,
-    P: Policy + Judge<OutputOf<T>, Kept = T::Kept, Stop = T::Stop>,
+    P: Policy + Judge<OutputOf<T>, Kept = T::Kept, Stop = X>,
 {
     /// Shows the child of a place to the visitor, and gives the place back if the child has ended.
     fn visit_place<V: Visitor>(self: Pin<&mut Self>, position: u32, visitor: &mut V) -> ControlFlow<()> {
         let mut this = self.project();
         let (mut entry, lend) = this.places.as_mut().lend(position);
         let index = entry.as_mut().index();
-        let Some(place) = SlotUnder::<P>::live(entry.slot()) else { return ControlFlow::Continue(()) };
-        let flow = visitor.visit(index, Drawing { place, lend, position });
-
-        let mut slot = this.places.as_mut().entry(position).slot();
-        if SlotUnder::<P>::is_live(slot.as_mut()) {
-            return flow;
+        let child = entry.child();
+        let mut left = Left::Child;
+        let flow = visitor.visit(index, Drawing { child, left: &mut left, lend, position, policy: PhantomData::<P> });
+        match left {
+            Left::Child => return flow,
+            Left::Nothing => {}
+            Left::Kept(kept) => this.places.as_mut().keep(index, kept),
+            Left::Stopped(stop) => *this.stopped = Some(stop),
         }
         *this.live -= 1;
         this.line.remove(this.places.as_mut(), position);
-        let mut slot = this.places.as_mut().entry(position).slot();
-        if let Some(kept) = slot.as_mut().try_take_kept() {
-            this.places.as_mut().keep(index, kept);
-        } else if slot.is_stopped() {
-            *this.stopped = Some(position);
-            return flow;
-        }
         this.places.give_back(position);
         flow
     }
 }
 
-/// A live child in its place, with its waker.
-struct Drawing<L, W> {
-    place: L,
-    lend: W,
-    position: u32,
+/// What a visit leaves of a child.
+enum Left<K, X> {
+    /// It has not ended.
+    Child,
+    Nothing,
+    Kept(K),
+    /// It ended, and with it the gather.
+    Stopped(X),
 }
 
-impl<L: Place, W: Lend> Place for Drawing<L, W> {
-    type Child = L::Child;
-    type Policy = L::Policy;
+/// A live child in its place, with its waker.
+struct Drawing<'a, C, K, X, W, P> {
+    child: Pin<&'a mut Option<C>>,
+    left: &'a mut Left<K, X>,
+    lend: W,
+    position: u32,
+    policy: PhantomData<P>,
+}
+
+impl<C, K, X, W: Lend, P> Place for Drawing<'_, C, K, X, W, P>
+where
+    C: Child,
+    P: Policy + Judge<C::Output, Kept = K, Stop = X>,
+{
+    type Child = C;
+    type Policy = P;
 
     fn position(&self, _: usize) -> usize {
         self.position as usize
     }
 
     #[inline]
-    fn child(&mut self) -> Pin<&mut L::Child> {
-        self.place.child()
+    fn child(&mut self) -> Pin<&mut C> {
+        self.child.as_mut().as_pin_mut().expect("a place in the line has a child")
     }
 
     #[inline]
-    fn poll_with<R>(
-        &mut self,
-        cx: &mut Context<'_>,
-        poll: impl FnOnce(Pin<&mut L::Child>, &mut Context<'_>) -> R,
-    ) -> R {
-        let Drawing { place, lend, .. } = self;
-        lend.lend(cx, |cx| poll(place.child(), cx))
+    fn poll_with<R>(&mut self, cx: &mut Context<'_>, poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> R) -> R {
+        let child = self.child.as_mut().as_pin_mut().expect("a place in the line has a child");
+        self.lend.lend(cx, |cx| poll(child, cx))
+    }
+
+    // `Pin::set` drops the child in place, and stores the new value even if that panics.
+
+    #[inline]
+    fn keep(mut self, end: End<C::Output>) {
+        *self.left = Left::Kept(P::keep(end));
+        self.child.set(None);
     }
 
     #[inline]
-    fn keep(self, end: End<<L::Child as Child>::Output>) {
-        self.place.keep(end);
+    fn stop(mut self, output: C::Output) {
+        *self.left = Left::Stopped(P::stop(output));
+        self.child.set(None);
     }
 
     #[inline]
-    fn stop(self, output: <L::Child as Child>::Output) {
-        self.place.stop(output);
-    }
-
-    #[inline]
-    fn discard(self) {
-        self.place.discard();
+    fn discard(mut self) {
+        *self.left = Left::Nothing;
+        self.child.set(None);
     }
 }
 
-impl<S, T: Places, P> Indexed for Drawn<S, T, P> {
+impl<S, T: Places, P, X> Indexed for Drawn<S, T, P, X> {
     type Index = usize;
 }
 
-impl<S, T, P> Children for Drawn<S, T, P>
+impl<S, T, P, X> Children for Drawn<S, T, P, X>
 where
     S: Stream<Item: IntoChild<Child = T::Child>>,
     T: Places<Child: Child>,
-    P: Policy + Judge<OutputOf<T>, Kept = T::Kept, Stop = T::Stop>,
+    P: Policy + Judge<OutputOf<T>, Kept = T::Kept, Stop = X>,
 {
     type Policy = P;
     type Kept = T::AllKept;
-    type Stop = T::Stop;
+    type Stop = X;
     const KNOWS_WOKEN: bool = T::KNOWS_WOKEN;
     const DRAWS: bool = true;
     const DRAINS: bool = T::Child::DRAINS;
@@ -255,7 +266,7 @@ where
                 let index = *this.drawn;
                 *this.drawn = index.checked_add(1).expect("a source gave more children than `usize` can count");
                 let position = this.places.as_mut().take();
-                this.places.as_mut().entry(position).slot().set(Slot::Live(child));
+                this.places.as_mut().entry(position).child().set(Some(child));
                 this.line.push(this.places, position, index);
                 *this.live += 1;
                 Some(index)
@@ -283,26 +294,26 @@ where
         self.project().places.take_kept()
     }
 
-    fn take_stop(self: Pin<&mut Self>, _: usize) -> T::Stop {
-        let this = self.project();
-        let position = this.stopped.take().expect("the child that stopped the gather left its output");
-        SlotUnder::<P>::take_stop(this.places.entry(position).slot())
+    fn take_stop(self: Pin<&mut Self>, _: usize) -> X {
+        self.project().stopped.take().expect("the child that stopped the gather left its output")
     }
 
-    fn stop_at(self: Pin<&mut Self>, index: usize) -> Option<&T::Stop> {
+    fn stop_at(self: Pin<&mut Self>, index: usize) -> Option<&X> {
         let mut this = self.project();
         if this.places.as_mut().kept(index).is_some() {
             return this.places.kept(index).and_then(P::stop_in);
         }
-        let position = match *this.stopped {
-            Some(position) => position,
-            None => this.line.first_from(this.places.as_mut(), index)?,
-        };
-        SlotUnder::<P>::stop(this.places.entry(position).slot())
+        if this.stopped.is_some() {
+            return this.stopped.as_ref();
+        }
+        let position = this.line.first_from(this.places.as_mut(), index)?;
+        this.places.entry(position).child().as_pin_mut()?.output().and_then(P::stop_of)
     }
 
     fn clear(mut self: Pin<&mut Self>) {
         self.as_mut().drop_left();
-        self.project().places.clear();
+        let this = self.project();
+        this.places.clear();
+        *this.stopped = None;
     }
 }

@@ -25,27 +25,34 @@ use crate::readiness::{WIDTH, WakerBlock};
 /// The first chunk has as many places; each has twice as many as the one before it, up to the width of a word.
 const FIRST: usize = 8;
 
+/// At the end of a poll that is pending as many empty chunks are kept as there are others, and one more: so a number of
+/// children that goes up and down does not allocate each time. Within polls, which draw little by little, so many more.
+const MOST_EMPTY: usize = 64;
+
+/// With fewer numbers than this to give up, the tables stay as they are.
+const SHRINKS: usize = 64;
+
 /// The position of the source in the root. That of a chunk is one more than its number.
 const SOURCE: usize = 0;
 
 /// The places of a source, and what is kept of the children.
-pub struct Heap<C, K, X> {
+pub struct Heap<C, K> {
     /// By their numbers.
-    chunks: Vec<Option<Chunk<C, K, X>>>,
-    /// Chunks that may have room. A number that has none, or no chunk, is passed over.
+    chunks: Vec<Option<Chunk<C>>>,
+    /// Chunks with children that may have room for more. A number that has none, or no chunk, is passed over.
     roomy: Vec<u32>,
+    /// Chunks without a child. They are taken when no other has room, so that a chunk with few children may become empty.
+    empty: Vec<u32>,
     /// Numbers without a chunk.
     free: Vec<u32>,
-    /// An empty chunk that is kept, so that a number of children that goes up and down does not allocate each time.
-    spare: Option<u32>,
     root: WakerBlock,
     /// The source is worth a poll.
     is_source_woken: bool,
     kept: AllKept<K>,
 }
 
-struct Chunk<C, K, X> {
-    entries: Pin<Box<[Entry<C, K, X>]>>,
+struct Chunk<C> {
+    entries: Pin<Box<[Entry<C>]>>,
     wakers: WakerBlock,
     /// A bit for each place that holds nothing.
     vacant: usize,
@@ -54,9 +61,9 @@ struct Chunk<C, K, X> {
 }
 
 // Children are pinned in their chunks, never in the handle; what is kept is never pinned.
-impl<C, K, X> Unpin for Heap<C, K, X> {}
+impl<C, K> Unpin for Heap<C, K> {}
 
-impl<C, K, X> Chunk<C, K, X> {
+impl<C> Chunk<C> {
     fn new(number: u32) -> Self {
         let places = WIDTH.min(FIRST << number.min(WIDTH.ilog2()));
         let entries: Box<[_]> = (0..places).map(|_| Entry::vacant()).collect();
@@ -67,22 +74,27 @@ impl<C, K, X> Chunk<C, K, X> {
     fn is_empty(&self) -> bool {
         self.vacant.count_ones() as usize == self.entries.len()
     }
+
+    /// Whether it has a child, and room for another.
+    fn is_roomy(&self) -> bool {
+        self.vacant != 0 && !self.is_empty()
+    }
 }
 
-impl<C, K, X> Heap<C, K, X> {
+impl<C, K> Heap<C, K> {
     pub(super) fn new() -> Self {
         Heap {
             chunks: Vec::new(),
             roomy: Vec::new(),
+            empty: Vec::new(),
             free: Vec::new(),
-            spare: None,
             root: WakerBlock::new(WIDTH - 1),
             is_source_woken: true,
             kept: AllKept::default(),
         }
     }
 
-    fn chunk(&mut self, position: u32) -> (&mut Chunk<C, K, X>, usize) {
+    fn chunk(&mut self, position: u32) -> (&mut Chunk<C>, usize) {
         let (number, offset) = (position as usize / WIDTH, position as usize % WIDTH);
         (self.chunks[number].as_mut().expect("a place in use keeps its chunk"), offset)
     }
@@ -90,7 +102,7 @@ impl<C, K, X> Heap<C, K, X> {
     /// The number of a chunk with room.
     fn roomy_chunk(&mut self) -> u32 {
         while let Some(&number) = self.roomy.last() {
-            if self.chunks[number as usize].as_ref().is_some_and(|chunk| chunk.vacant != 0) {
+            if self.chunks[number as usize].as_ref().is_some_and(Chunk::is_roomy) {
                 return number;
             }
             self.roomy.pop();
@@ -98,6 +110,13 @@ impl<C, K, X> Heap<C, K, X> {
                 chunk.is_listed = false;
             }
         }
+        let number = self.empty.pop().unwrap_or_else(|| self.new_chunk());
+        self.list(number);
+        number
+    }
+
+    #[cold]
+    fn new_chunk(&mut self) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
             self.chunks.push(None);
             u32::try_from(self.chunks.len() - 1)
@@ -108,10 +127,47 @@ impl<C, K, X> Heap<C, K, X> {
         if number as usize + 1 >= self.root.children() {
             self.grow_root();
         }
+        // So that nothing is allocated later, when children come and go.
+        for numbers in [&mut self.roomy, &mut self.empty, &mut self.free] {
+            numbers.reserve(self.chunks.len() - numbers.len());
+        }
         self.chunks[number as usize] = Some(Chunk::new(number));
         self.arm(number as usize);
-        self.list(number);
         number
+    }
+
+    /// How many chunks have children.
+    fn used(&self) -> usize {
+        self.chunks.len() - self.free.len() - self.empty.len()
+    }
+
+    /// Frees empty chunks until no more than so many are left.
+    fn trim(&mut self, most: usize) {
+        while self.empty.len() > most {
+            if let Some(number) = self.empty.pop() {
+                self.chunks[number as usize] = None;
+                self.free.push(number);
+            }
+        }
+        if self.free.len() > SHRINKS.max(self.chunks.len() / 4 * 3) {
+            self.shrink();
+        }
+    }
+
+    /// Gives up the numbers behind the last chunk.
+    #[cold]
+    fn shrink(&mut self) {
+        let last = self.chunks.iter().rposition(Option::is_some);
+        let count = last.map_or(0, |last| last + 1);
+        if count < self.chunks.len() {
+            self.chunks.truncate(count);
+            for numbers in [&mut self.roomy, &mut self.free] {
+                numbers.retain(|number| (*number as usize) < count);
+                numbers.shrink_to_fit();
+            }
+            self.chunks.shrink_to_fit();
+            self.empty.shrink_to_fit();
+        }
     }
 
     fn list(&mut self, number: u32) {
@@ -141,17 +197,15 @@ impl<C, K, X> Heap<C, K, X> {
     }
 }
 
-impl<C, K, X> Entries for Heap<C, K, X> {
+impl<C, K> Entries for Heap<C, K> {
     type Child = C;
-    type Kept = K;
-    type Stop = X;
 
-    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<C, K, X>> {
+    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<C>> {
         let (chunk, offset) = self.get_mut().chunk(position);
         element(chunk.entries.as_mut(), offset)
     }
 
-    fn peek(&self, position: u32) -> &Entry<C, K, X> {
+    fn peek(&self, position: u32) -> &Entry<C> {
         let chunk = self.chunks[position as usize / WIDTH].as_ref();
         &chunk.expect("a place in use keeps its chunk").entries[position as usize % WIDTH]
     }
@@ -177,7 +231,8 @@ pub struct Woken {
     chunk: Option<usize>,
 }
 
-impl<C, K, X> Places for Heap<C, K, X> {
+impl<C, K> Places for Heap<C, K> {
+    type Kept = K;
     type AllKept = Vec<K>;
     type Woken = Woken;
     type Lend<'a>
@@ -187,7 +242,10 @@ impl<C, K, X> Places for Heap<C, K, X> {
     const KNOWS_WOKEN: bool = true;
 
     fn rearm(self: Pin<&mut Self>, waker: &Waker) {
-        self.get_mut().root.rearm(waker);
+        let this = self.get_mut();
+        // What could be drawn was drawn.
+        this.trim(1 + this.used());
+        this.root.rearm(waker);
     }
 
     fn poll_source<S: Stream>(self: Pin<&mut Self>, source: Pin<&mut S>, _: &mut Context<'_>) -> Poll<Option<S::Item>> {
@@ -214,9 +272,6 @@ impl<C, K, X> Places for Heap<C, K, X> {
     fn take(self: Pin<&mut Self>) -> u32 {
         let this = self.get_mut();
         let number = this.roomy_chunk();
-        if this.spare == Some(number) {
-            this.spare = None;
-        }
         let (chunk, _) = this.chunk(number * WIDTH as u32);
         let offset = chunk.vacant.trailing_zeros();
         chunk.vacant &= chunk.vacant - 1;
@@ -229,18 +284,15 @@ impl<C, K, X> Places for Heap<C, K, X> {
         chunk.vacant |= 1 << offset;
         let is_empty = chunk.is_empty();
         let number = position / WIDTH as u32;
-        if is_empty && this.spare.is_some() {
-            this.chunks[number as usize] = None;
-            this.free.push(number);
-            return;
+        if !is_empty {
+            return this.list(number);
         }
-        if is_empty {
-            this.spare = Some(number);
-        }
-        this.list(number);
+        this.empty.push(number);
+        // Where it never comes to rest.
+        this.trim(MOST_EMPTY + this.used());
     }
 
-    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<C, K, X>>, PlacesWaker<'_>) {
+    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<C>>, PlacesWaker<'_>) {
         let (Chunk { entries, wakers, .. }, offset) = self.get_mut().chunk(position);
         (element(entries.as_mut(), offset), PlacesWaker { wakers, offset })
     }
@@ -315,7 +367,7 @@ impl<C, K, X> Places for Heap<C, K, X> {
     fn clear(self: Pin<&mut Self>) {
         let this = self.get_mut();
         this.chunks = Vec::new();
-        (this.roomy, this.free, this.spare) = (Vec::new(), Vec::new(), None);
+        (this.roomy, this.empty, this.free) = (Vec::new(), Vec::new(), Vec::new());
         this.kept = AllKept::default();
     }
 }

@@ -1,6 +1,7 @@
 //! Places within the gather itself, for a source without an allocator.
 
 use core::array;
+use core::marker::PhantomData;
 use core::ops::Range;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -14,30 +15,30 @@ use crate::children::array::element;
 
 /// `N` places. Children and source are polled with the caller's waker, whether they were woken or not.
 #[pin_project]
-pub struct Inline<C, K, X, const N: usize> {
+pub struct Inline<C, K, const N: usize> {
     #[pin]
-    entries: [Entry<C, K, X>; N],
+    entries: [Entry<C>; N],
     /// Whether a place holds nothing.
     is_vacant: [bool; N],
+    /// Nothing is stored of it.
+    kept: PhantomData<fn(K)>,
 }
 
-impl<C, K, X, const N: usize> Inline<C, K, X, N> {
+impl<C, K, const N: usize> Inline<C, K, N> {
     pub(super) fn new() -> Self {
-        Inline { entries: array::from_fn(|_| Entry::vacant()), is_vacant: [true; N] }
+        Inline { entries: array::from_fn(|_| Entry::vacant()), is_vacant: [true; N], kept: PhantomData }
     }
 }
 
-impl<C, K, X, const N: usize> Entries for Inline<C, K, X, N> {
+impl<C, K, const N: usize> Entries for Inline<C, K, N> {
     type Child = C;
-    type Kept = K;
-    type Stop = X;
 
-    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<C, K, X>> {
+    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<C>> {
         let entries: Pin<&mut [_]> = self.project().entries;
         element(entries, position as usize)
     }
 
-    fn peek(&self, position: u32) -> &Entry<C, K, X> {
+    fn peek(&self, position: u32) -> &Entry<C> {
         &self.entries[position as usize]
     }
 }
@@ -51,7 +52,8 @@ impl Lend for CallersWaker {
     }
 }
 
-impl<C, K, X, const N: usize> Places for Inline<C, K, X, N> {
+impl<C, K, const N: usize> Places for Inline<C, K, N> {
+    type Kept = K;
     type AllKept = ();
     type Woken = Range<usize>;
     type Lend<'a>
@@ -89,7 +91,7 @@ impl<C, K, X, const N: usize> Places for Inline<C, K, X, N> {
         self.project().is_vacant[position as usize] = true;
     }
 
-    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<C, K, X>>, CallersWaker) {
+    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<C>>, CallersWaker) {
         (self.entry(position), CallersWaker)
     }
 
@@ -120,7 +122,7 @@ impl<C, K, X, const N: usize> Places for Inline<C, K, X, N> {
 
     fn clear(mut self: Pin<&mut Self>) {
         for position in 0..N as u32 {
-            self.as_mut().entry(position).slot().set(crate::children::slot::Slot::Empty);
+            self.as_mut().entry(position).child().set(None);
         }
     }
 }

@@ -4,29 +4,27 @@ use core::pin::Pin;
 
 use pin_project::pin_project;
 
-use crate::children::slot::Slot;
-
 /// Stands for no place.
 const NOBODY: u32 = u32::MAX;
 
-/// A place: the slot of one child after another, and its neighbours in the line.
+/// A place: for one child after another, each with its neighbours in the line.
 #[pin_project]
-pub struct Entry<C, K, X> {
+pub struct Entry<C> {
     #[pin]
-    pub(super) slot: Slot<C, K, X>,
+    child: Option<C>,
     /// How many children were drawn before this one.
     pub(super) index: usize,
     previous: u32,
     next: u32,
 }
 
-impl<C, K, X> Entry<C, K, X> {
+impl<C> Entry<C> {
     pub(super) fn vacant() -> Self {
-        Entry { slot: Slot::Empty, index: 0, previous: NOBODY, next: NOBODY }
+        Entry { child: None, index: 0, previous: NOBODY, next: NOBODY }
     }
 
-    pub(super) fn slot(self: Pin<&mut Self>) -> Pin<&mut Slot<C, K, X>> {
-        self.project().slot
+    pub(super) fn child(self: Pin<&mut Self>) -> Pin<&mut Option<C>> {
+        self.project().child
     }
 
     pub(super) fn index(self: Pin<&mut Self>) -> usize {
@@ -37,16 +35,14 @@ impl<C, K, X> Entry<C, K, X> {
 /// Where places are found by their positions.
 pub trait Entries {
     type Child;
-    type Kept;
-    type Stop;
 
-    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<Self::Child, Self::Kept, Self::Stop>>;
+    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<Self::Child>>;
 
     /// For `Debug`.
-    fn peek(&self, position: u32) -> &Entry<Self::Child, Self::Kept, Self::Stop>;
+    fn peek(&self, position: u32) -> &Entry<Self::Child>;
 }
 
-/// A line through those places of which something is left, by growing index. Removing from it takes constant time.
+/// A line through the places of live children, by growing index. Removing from it takes constant time.
 pub struct Line {
     first: u32,
     last: u32,

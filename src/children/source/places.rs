@@ -10,6 +10,8 @@ use super::line::{Entries, Entry};
 
 /// Places that are used again, and what is known of who was woken. They hold no logic of the gather's.
 pub trait Places: Entries {
+    /// What is kept of a child.
+    type Kept;
     /// What is kept of all children.
     type AllKept;
     /// A pass over the places of the woken children.
@@ -37,10 +39,7 @@ pub trait Places: Entries {
     fn give_back(self: Pin<&mut Self>, position: u32);
 
     /// A place, and the waker of its child.
-    fn lend(
-        self: Pin<&mut Self>,
-        position: u32,
-    ) -> (Pin<&mut Entry<Self::Child, Self::Kept, Self::Stop>>, Self::Lend<'_>);
+    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<Self::Child>>, Self::Lend<'_>);
 
     /// Begins a pass over the places in a range of positions whose children were woken.
     fn woken(self: Pin<&mut Self>, range: Range<usize>) -> Self::Woken;
