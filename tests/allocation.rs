@@ -12,14 +12,26 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use gather::{CancelExt, Child, EitherChild, Limit, LocalBoxChild, cancellable, gather, restart};
+use futures_util::stream;
+use gather::{
+    CancelExt, Child, EitherChild, Limit, LocalBoxChild, cancellable, from_iter, from_stream, from_stream_const,
+    gather, restart,
+};
 
 thread_local! {
     static COUNTED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
     static FREED: Cell<usize> = const { Cell::new(0) };
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Counts the allocations of this thread, and their bytes, and how many were freed.
+/// So many bytes more are held by this thread, or fewer.
+fn hold(bytes: isize) {
+    let _ = HELD.try_with(|held| held.set(held.get() + bytes));
+    let _ = PEAK.try_with(|peak| peak.set(peak.get().max(HELD.get())));
+}
+
+/// Counts the allocations of this thread, and their bytes, and how many were freed, and the bytes that are held.
 struct Counting;
 
 // SAFETY: passes everything on to the system's allocator.
@@ -30,12 +42,14 @@ unsafe impl GlobalAlloc for Counting {
             let (count, bytes) = counted.get();
             counted.set((count + 1, bytes + layout.size()));
         });
+        hold(layout.size() as isize);
         // SAFETY: by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         let _ = FREED.try_with(|freed| freed.set(freed.get() + 1));
+        hold(-(layout.size() as isize));
         // SAFETY: by the caller.
         unsafe { System.dealloc(memory, layout) }
     }
@@ -231,5 +245,187 @@ fn those_that_wait_for_a_signal_use_its_places_again() {
         });
         assert_eq!(counted.0, at_once, "{at_once} at once");
         assert_eq!(FREED.get(), at_once);
+    }
+}
+
+// ---- children from a source ----
+
+/// The most bytes that are held at once while it runs, beside those that were held before.
+fn peak<F: IntoFuture>(future: F) -> isize {
+    let before = HELD.get();
+    PEAK.set(before);
+    let _ = run(future);
+    PEAK.get() - before
+}
+
+/// 16 bytes large.
+fn unit(value: u64) -> impl Future<Output = Result<(), u64>> {
+    let mut polls = 0_u64;
+    poll_fn(move |cx| {
+        polls += 1;
+        if polls > 1 + value % 3 {
+            return Poll::Ready(Ok(()));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+fn same_peak(count: u64) {
+    let of = |count| peak(gather(from_iter((0..count).map(unit))).concurrency(32));
+    let few = of(1000);
+    assert!(few < 8000, "{few} bytes for 32 at a time");
+    assert_eq!(of(count), few, "{count} children");
+}
+
+#[test]
+fn a_million_children_32_at_a_time_take_as_much_memory_as_a_thousand() {
+    same_peak(1_000_000);
+}
+
+#[test]
+#[ignore = "takes long without optimisation"]
+fn ten_million_children_32_at_a_time_take_as_much_memory_as_a_thousand() {
+    same_peak(10_000_000);
+}
+
+#[test]
+fn nothing_is_allocated_for_a_child_of_a_source() {
+    // All of a window end in one poll, or some of it.
+    for limit in [1, 16, 1000] {
+        for together in [false, true] {
+            let turn = |value: u64| unit(if together { 0 } else { value });
+            let drawn = Cell::new(0);
+            let seen = Cell::new((0, 0));
+            let children = (0..20 * limit).map(|value| {
+                drawn.set(value);
+                // The second window is full: from here on there are as many as ever.
+                if value == 3 * limit {
+                    seen.set(COUNTED.get());
+                }
+                turn(value)
+            });
+            COUNTED.set((0, 0));
+            let mut all = pin!(gather(from_iter(children)).concurrency(limit as usize).into_future());
+            let mut cx = Context::from_waker(Waker::noop());
+            while all.as_mut().poll(&mut cx).is_pending() {}
+            let (after, _) = COUNTED.get();
+            assert_eq!(after - seen.get().0, 0, "{limit} at a time, together: {together}");
+        }
+    }
+}
+
+#[test]
+fn a_source_without_an_allocator_allocates_nothing() {
+    let (counted, ()) = allocated(|| {
+        let units = || stream::iter((0..1000).map(unit));
+        assert_eq!(run(gather(from_stream_const::<1, _>(units()))), Ok(()));
+        assert_eq!(run(gather(from_stream_const::<16, _>(units())).concurrency(5)), Ok(()));
+        let told = stream::iter((0..20).map(|turn| pending::<Result<(), u64>>().on_cancel(move |_| assert!(turn < 4))));
+        let cancelled = gather(from_stream_const::<4, _>(told)).cancel_when(yields(())).grace(|| yields(()));
+        assert!(run(cancelled).is_err());
+    });
+    assert_eq!(counted, (0, 0));
+}
+
+#[test]
+fn outputs_of_no_size_of_a_source_take_no_memory() {
+    let of = |count: u64| peak(gather(from_iter((0..count).map(|_| ready(Ok::<(), ()>(()))))));
+    assert_eq!(of(100_000), of(100));
+}
+
+/// Children that end when they are told to by a number: those below it have ended.
+#[test]
+fn memory_falls_back_after_a_peak() {
+    const MANY: u64 = 1_000_000;
+    let (ends_below, given) = (Cell::new(0), Cell::new(0));
+    let wakers = std::cell::RefCell::new(Vec::<Waker>::with_capacity(2 * MANY as usize));
+    let source = stream::poll_fn(|cx| {
+        // Wakes itself until it has given the last one.
+        if given.get() < MANY {
+            given.set(given.get() + 1);
+            let index = given.get() - 1;
+            let (ends_below, wakers) = (&ends_below, &wakers);
+            return Poll::Ready(Some(poll_fn(move |cx| {
+                if index < ends_below.get() {
+                    return Poll::Ready(Ok::<_, ()>(()));
+                }
+                wakers.borrow_mut().push(cx.waker().clone());
+                Poll::Pending
+            })));
+        }
+        wakers.borrow_mut().push(cx.waker().clone());
+        Poll::Pending
+    });
+    let before = HELD.get();
+    let mut all = pin!(gather(from_stream(source)).into_future());
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..=MANY / 64 {
+        assert!(all.as_mut().poll(&mut cx).is_pending());
+    }
+    let at_peak = HELD.get() - before;
+    assert!(at_peak > 24 * MANY as isize);
+    // All but the last ten end.
+    ends_below.set(MANY - 10);
+    // The buffer of the wakers is not the group's: it lasts.
+    let old: Vec<_> = wakers.borrow_mut().drain(..).collect();
+    old.into_iter().for_each(Waker::wake);
+    for _ in 0..3 {
+        assert!(all.as_mut().poll(&mut cx).is_pending());
+    }
+    let left = HELD.get() - before;
+    println!("{at_peak} bytes at the peak of {MANY}, {left} bytes with ten left");
+    assert!(left < at_peak / 20, "{left} bytes are held for ten children, after a peak of {at_peak}");
+}
+
+#[test]
+fn bytes_a_child_that_waits() {
+    struct Waits<'a>(&'a Cell<u64>, u64);
+
+    impl Future for Waits<'_> {
+        type Output = Result<(), ()>;
+
+        fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            self.0.set(self.0.get() + self.1);
+            Poll::Pending
+        }
+    }
+
+    for count in [1000, 100_000] {
+        let sum = Cell::new(0);
+        let before = HELD.get();
+        let children = (0..count).map(|value| Waits(&sum, value));
+        let mut all = pin!(
+            gather(from_stream(futures_util::StreamExt::chain(stream::iter(children), stream::pending())))
+                .into_future()
+        );
+        for _ in 0..=count / 64 {
+            assert!(all.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        assert_eq!(sum.get(), count * (count - 1) / 2);
+        let beside = (HELD.get() - before) as f64 / count as f64 - size_of::<Waits<'_>>() as f64;
+        println!("{count} children wait: {beside:.1} bytes for each beside its own");
+        if cfg!(target_pointer_width = "64") {
+            assert!(beside <= 24.0, "{count} children: {beside:.1} bytes");
+        }
+    }
+}
+
+#[test]
+fn all_that_was_allocated_for_a_source_is_freed_whenever_it_is_dropped() {
+    for polls in 0..8 {
+        for limit in [3, 100, usize::MAX] {
+            let ((allocations, _), ()) = allocated(|| {
+                let child = |index: u64| yields(if index == 170 { Err(()) } else { Ok(index) }).on_cancel(|_| ());
+                let mut all = Box::pin(gather(from_iter((0..300).map(child))).concurrency(limit).into_future());
+                let mut cx = Context::from_waker(Waker::noop());
+                for _ in 0..polls {
+                    if all.as_mut().poll(&mut cx).is_ready() {
+                        break;
+                    }
+                }
+            });
+            assert_eq!(FREED.get(), allocations, "{polls} polls, {limit} at a time");
+        }
     }
 }

@@ -281,6 +281,10 @@ fn check(
 fn everywhere(test: impl Fn(Container, bool)) {
     for container in CONTAINERS {
         for pending_first in [true, false] {
+            if container == Container::Source && !pending_first {
+                // Who would be drawn behind one that ends the group at once is not there.
+                continue;
+            }
             let _at = At(format!("{container:?}, pending first: {pending_first}"));
             test(container, pending_first);
         }
