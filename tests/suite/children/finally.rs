@@ -851,7 +851,7 @@ fn auto_traits_follow_the_parts_and_nothing_is_boxed() {
     let group = gather((child(), BoxChild::new(child()))).on_cancel(|_| ()).cancel_in_reverse().grace(|| ready(()));
     send(&group);
     send(&group.into_future());
-    unpin(&gather(vec![pending::<Output>().finally(|| pending::<()>())]).cancel_in_reverse().into_future());
+    unpin(&gather(vec![pending::<Output>().finally(pending::<()>)]).cancel_in_reverse().into_future());
 
     let shared = Rc::new(());
     let local = ready(Ok::<u8, u8>(1)).finally(|| {

@@ -321,8 +321,8 @@ async fn hooks_that_borrow_run_in_a_spawned_task() {
         let inner = gather(vec![child("x")].into_iter().map(|child| child.finally(|| async {})).collect::<Vec<_>>())
             .on_cancel(count)
             .cancel_in_reverse();
-        let pair = gather((inner, pending::<Result<(), &str>>().finally(|| async { _ = count(Cause::Cancelled) })));
-        assert!(pair.on_cancel(count).cancel_in_reverse().grace(|| pending::<()>()).await.is_err());
+        let pair = gather((inner, pending::<Result<(), &str>>().finally(|| async { count(Cause::Cancelled) })));
+        assert!(pair.on_cancel(count).cancel_in_reverse().grace(pending::<()>).await.is_err());
         let group = restart(Limit::restarts(2), || (child("a"), pending::<Result<(), &str>>().cleanup(|| async {})));
         assert!(group.on_cancel(count).cancel_in_reverse().await.is_err());
         failed.load(Ordering::Relaxed)

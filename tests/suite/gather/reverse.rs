@@ -416,7 +416,7 @@ fn in_a_vec_one_that_is_woken_and_then_told_is_polled_once_for_both() {
     assert!(world.poll(group.as_mut()).is_pending());
     stop.open(());
     assert!(world.poll(group.as_mut()).is_pending());
-    (crowd.polled(), crowd.told(), world.wakes.take());
+    let _ = (crowd.polled(), crowd.told(), world.wakes.take());
 
     crowd.ends_from.set(2);
     crowd.wakes_the_one_before.set(true);

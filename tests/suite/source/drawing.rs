@@ -1,7 +1,7 @@
 //! When the source is polled, and when children are drawn from it.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, pending, poll_fn, ready};
+use std::future::{Future, Pending, pending, poll_fn, ready};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -339,7 +339,7 @@ fn a_source_may_end_before_it_gives_a_child() {
     assert_eq!(world.wakes.take(), 1);
     assert_eq!(world.poll(all.as_mut()), Poll::Ready(Ok(vec![])));
     world.log.expect("drop source");
-    assert_eq!(pollster::block_on(gather(from_iter([pending::<Output>(); 0].into_iter())).any()), Err(vec![]));
+    assert_eq!(pollster::block_on(gather(from_iter(std::iter::empty::<Pending<Output>>())).any()), Err(vec![]));
     assert_eq!(pollster::block_on(gather(from_iter([0_u8; 0].map(ready))).settle()), vec![]);
 }
 

@@ -1,7 +1,7 @@
 //! `from_stream_const`: children from a source without an allocator, at most so many at a time.
 
 use std::cell::{Cell, RefCell};
-use std::future::{poll_fn, ready};
+use std::future::{Ready, poll_fn, ready};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -124,7 +124,7 @@ fn every_policy_of_which_nothing_is_kept() {
 #[test]
 #[cfg_attr(panic = "abort", ignore = "catches a panic")]
 fn a_race_of_nobody_panics() {
-    let nobody = stream::iter([ready(1); 0]);
+    let nobody = stream::iter(std::iter::empty::<Ready<i32>>());
     let message = panic_of(|| {
         pollster::block_on(gather(from_stream_const::<2, _>(nobody)).race());
     });
