@@ -27,7 +27,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::kit::{self, Any, At, CONTAINERS, Container, Flatten, Gate, Log, Output, Probe, World, panic_of, yield_now};
+use crate::kit::{
+    self, Any, At, CONTAINERS, Container, FIXED, Flatten, Gate, Log, Output, Probe, World, panic_of, yield_now,
+};
 use futures_util::future::FusedFuture;
 use gather::Outcome::{Abandoned, Done, Drained, Dropped, Failed};
 use gather::{CancelExt, Cancelled, Cause, GatherError, GatherOf, Group, LocalBoxChild, Outcome, Report, gather};
@@ -203,7 +205,8 @@ fn play<R: Debug + PartialEq>(
     expected: Option<R>,
     make: impl Fn(Container, Vec<Member<&'static str>>, &Settings, &Log) -> Any<'static, R>,
 ) {
-    for container in CONTAINERS {
+    // A source does not draw the children behind one that ends the group in its first poll: it drops them.
+    for container in FIXED {
         for &pending_first in starts {
             for deeper in [false, true] {
                 let _at = At(format!("{kinds}, {container:?}, pending first: {pending_first}, deeper: {deeper}"));
