@@ -182,7 +182,7 @@ pub trait Children: Indexed {
         None
     }
 
-    /// The source has no turn in this pass, though it may have been woken: it is due.
+    /// The source may have something, and no turn to give it: it is due.
     fn put_off_source(self: Pin<&mut Self>) {}
 
     /// Whether the source is due: its turn comes before that of the children. It no longer is.

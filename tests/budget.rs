@@ -16,7 +16,8 @@ use std::thread;
 use std::time::Duration;
 
 use gather::{
-    CancelExt, Cancelled, Cause, Limit, LocalBoxChild as Child, Outcome, RestartError, gather as group, restart,
+    CancelExt, Cancelled, Cause, Limit, LocalBoxChild as Child, Outcome, RestartError, from_iter, from_stream,
+    gather as group, restart,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::error::TrySendError;
@@ -640,5 +641,101 @@ fn told_children_start_in_index_order_as_others_end() {
         gates[4].open(Ok(4));
         assert_eq!(world.quiesce(all.as_mut()).0, Poll::Ready(Err("failed")));
         world.log.expect("end 4");
+    }
+}
+
+// Children from a source.
+
+/// Each takes one message that is there: 128 of them in one poll are all that the runtime allows.
+#[test]
+fn ten_thousand_children_of_a_source_take_a_few_polls_each() {
+    const COUNT: usize = 10_000;
+    for (name, runtime) in runtimes() {
+        for limit in [100, 1000, usize::MAX] {
+            let _at = At(format!("{name}, {limit} at a time"));
+            runtime.block_on(in_time(async {
+                let polls = Cell::new(0);
+                let children = (0..COUNT).map(|value| {
+                    let (sender, mut receiver) = mpsc::channel(1);
+                    sender.try_send(value).unwrap();
+                    let polls = &polls;
+                    poll_fn(move |cx| {
+                        polls.set(polls.get() + 1);
+                        receiver.poll_recv(cx).map(|value| Ok::<_, ()>(value.unwrap()))
+                    })
+                });
+                let values = group(from_iter(children)).concurrency(limit).await;
+                assert_eq!(values, Ok((0..COUNT).collect()));
+                assert!(polls.get() <= 3 * COUNT, "{} polls of {COUNT} children", polls.get());
+            }));
+        }
+    }
+}
+
+/// tokio's channel as the source: what it gives counts against the budget, too.
+#[test]
+fn a_busy_child_starves_neither_the_source_nor_a_sibling() {
+    for (name, runtime) in runtimes() {
+        for busy_children in [1, 2, 33, 100] {
+            let _at = At(format!("{name}, {busy_children} busy children"));
+            runtime.block_on(in_time(async {
+                let (sender, receiver) = mpsc::unbounded_channel::<Child<'_, Output>>();
+                let done = Rc::new(Cell::new(0));
+                for _ in 0..busy_children {
+                    sender.send(Child::new(busy(|_| None))).ok().unwrap();
+                }
+                for _ in 0..50 {
+                    let done = done.clone();
+                    sender
+                        .send(Child::new(async move {
+                            tokio::task::yield_now().await;
+                            done.set(done.get() + 1);
+                            Ok(1)
+                        }))
+                        .ok()
+                        .unwrap();
+                }
+                let fails = done.clone();
+                let later = poll_fn(move |cx| {
+                    cx.waker().wake_by_ref();
+                    if fails.get() == 50 { Poll::Ready(()) } else { Poll::Pending }
+                });
+                let source = tokio_stream::wrappers::UnboundedReceiverStream::new(receiver);
+                let ended = group(from_stream(source)).cancel_when(later).await;
+                assert_eq!((ended, done.get()), (Err(Cancelled), 50));
+                drop(sender);
+            }));
+        }
+    }
+}
+
+/// One that is sent while the others are busy, as a connection is.
+#[test]
+fn children_that_are_sent_beside_a_busy_child_are_drawn() {
+    for (name, runtime) in runtimes() {
+        for busy_children in [1, 40] {
+            let _at = At(format!("{name}, {busy_children} busy children"));
+            runtime.block_on(in_time(async {
+                let (sender, receiver) = mpsc::channel::<Child<'_, Output>>(1);
+                let source = tokio_stream::wrappers::ReceiverStream::new(receiver);
+                let feeding = async {
+                    for _ in 0..busy_children {
+                        sender.send(Child::new(busy(|_| None))).await.ok().unwrap();
+                    }
+                    for _ in 0..20 {
+                        let (answer, answered) = oneshot::channel();
+                        let child = async move {
+                            answer.send(()).unwrap();
+                            Ok(1)
+                        };
+                        sender.send(Child::new(child)).await.ok().unwrap();
+                        answered.await.unwrap();
+                    }
+                    Err::<(), _>("fed")
+                };
+                let ended = group((group(from_stream(source)), feeding)).await;
+                assert_eq!(ended, Err("fed"));
+            }));
+        }
     }
 }

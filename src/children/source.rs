@@ -51,9 +51,9 @@ type StopOf<S, P> = <P as Judge<OutputOf<S>>>::Stop;
 /// [`race`](crate::Group::race) panics when the source ends without ever having given a child.
 ///
 /// *Fairness.* Children are first polled, told and dropped in the order in which they were drawn. The woken ones are
-/// polled in no promised order; none starves. Neither does the source: where the children before it may have used up what
-/// the runtime allows in one poll (the pass was cut behind 32 children that were pending again, or the source woke itself
-/// and was pending), its turn comes first in the next poll.
+/// polled in no promised order; none starves. Neither does the source, where children before it may use up what the
+/// runtime allows in one poll: after a pass that was cut, or in which children were pending again before the source was,
+/// the source is asked first, and what it gives is polled behind the woken children.
 ///
 /// *Complexity.* A wake takes constant time, without a lock, from any thread; a poll O(woken children). Children lie in
 /// chunks of 8 to 64 places (32 on 32 bits), which never move, and are used again: nothing is allocated for a child, and

@@ -1,6 +1,5 @@
 //! What a poll of a gather does with its children: visitors of them.
 
-use core::mem;
 use core::ops::ControlFlow;
 use core::pin::Pin;
 use core::task::{Context, Waker};
@@ -38,7 +37,7 @@ pub(super) enum PassEnd {
     Through,
     /// The children behind this position wait for the next pass.
     Cut(usize),
-    /// The source gave as many children as it may in one poll, or had the turn of the others.
+    /// The source gave as many children as it may in one poll.
     Drew,
     /// The output of the child of this index ends the gather.
     Stopped(usize),
@@ -52,38 +51,33 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
         mut children: Pin<&mut C>,
         round: &mut Round<C::Index>,
     ) -> PassEnd {
-        let started = self.concurrency.started();
         let in_reverse = DRAINS && R::IN_REVERSE;
-        let which = match self.is_first {
+        let draws = C::DRAWS && !DRAINS;
+        let may_cut = C::KNOWS_WOKEN && (!self.is_first || in_reverse);
+        let (is_first, told_from, mut started) = (self.is_first, self.order.told_from(), self.concurrency.started());
+        let mut pass = self.into_pass::<DRAINS>(may_cut);
+        let mut ahead = None;
+        if draws && children.as_mut().take_due() {
+            ahead = pass.draw_ahead(children.as_mut());
+            started = ahead.unwrap_or(started);
+        }
+        let which = match is_first {
             // The last one was told and polled just now. Those before it may have been woken before this poll, and not
             // have had their turn.
-            true if in_reverse => Visit::Woken { from: 0, below: self.order.told_from() },
+            true if in_reverse => Visit::Woken { from: 0, below: told_from },
             true if DRAINS => Visit::All { from: 0 },
             true => Visit::From(0),
             // Of the children that have not started one may have been told.
             false if in_reverse => Visit::Woken { from: round.next.get(), below: usize::MAX },
             false => Visit::Woken { from: round.next.get(), below: started },
         };
-        let starts_later = L::LIMITED && !self.is_first && !in_reverse && !C::DRAWS;
-        let may_cut = C::KNOWS_WOKEN && (!self.is_first || in_reverse);
-        let mut pass = self.into_pass::<DRAINS>(may_cut);
-        let is_due = C::DRAWS && !DRAINS && children.as_mut().take_due();
-        if is_due && pass.draw(children.as_mut()) {
-            // Who was drawn had a turn now; the others have theirs in the next poll.
-            if let PassEnd::Through = pass.end {
-                pass.end = PassEnd::Drew;
-            }
-            return pass.end;
-        }
+        let starts_later = L::LIMITED && !is_first && !in_reverse && !C::DRAWS;
         let _ = children.as_mut().visit(which, &mut pass);
         if starts_later && !matches!(pass.end, PassEnd::Stopped(_)) {
             let _ = children.as_mut().visit(Visit::From(started), &mut pass);
         }
-        if C::DRAWS && !DRAINS && !pass.has_asked {
-            match pass.end {
-                PassEnd::Cut(_) => children.put_off_source(),
-                _ => _ = pass.draw(children),
-            }
+        if draws {
+            pass.draw(children, ahead);
         }
         if let Some(began) = pass.began {
             match C::KNOWS_WOKEN {
@@ -103,7 +97,16 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
 
     #[inline(always)]
     fn into_pass<const DRAINS: bool>(self, may_cut: bool) -> Pass<'a, 'b, L, R, DRAINS> {
-        Pass { turn: self, may_cut, began: None, fruitless: 0, has_asked: false, end: PassEnd::Through }
+        Pass {
+            turn: self,
+            may_cut,
+            began: None,
+            fruitless: 0,
+            polled_again: false,
+            drawn: 0,
+            has_asked: false,
+            end: PassEnd::Through,
+        }
     }
 }
 
@@ -145,30 +148,66 @@ struct Pass<'a, 'b, L, R, const DRAINS: bool> {
     began: Option<usize>,
     /// How many in a row were woken, and pending again.
     fruitless: u32,
+    /// A child that was polled before was pending again.
+    polled_again: bool,
+    /// How many were drawn.
+    drawn: usize,
     /// The source was asked for another child, and had none.
     has_asked: bool,
     end: PassEnd,
 }
 
 impl<L: Concurrency, R: Order, const DRAINS: bool> Pass<'_, '_, L, R, DRAINS> {
-    /// Draws children while there is room, and polls each at once. Whether there was one.
-    fn draw<C: Children>(&mut self, mut children: Pin<&mut C>) -> bool {
-        let is_first = mem::replace(&mut self.turn.is_first, true);
-        let mut drawn = 0;
-        while matches!(self.end, PassEnd::Through) && self.turn.concurrency.has_room() {
-            if drawn == DRAWN_AT_ONCE {
-                self.end = PassEnd::Drew;
-                break;
+    /// Draws children before the others have their turn. They have started, and are polled after them. The first one.
+    fn draw_ahead<C: Children>(&mut self, mut children: Pin<&mut C>) -> Option<usize> {
+        let mut first = None;
+        while let Some(index) = self.draw_one(children.as_mut()) {
+            self.turn.concurrency.start(index);
+            event!(TRACE, child = index; "child started");
+            first.get_or_insert(index);
+        }
+        self.end = PassEnd::Through;
+        first
+    }
+
+    /// Polls the children that were drawn ahead, then draws while there is room, and polls each at once.
+    fn draw<C: Children>(&mut self, mut children: Pin<&mut C>, ahead: Option<usize>) {
+        let (cut, polled_again) = (self.end, self.polled_again);
+        self.may_cut = false;
+        if let (Some(first), false) = (ahead, matches!(cut, PassEnd::Stopped(_))) {
+            self.end = PassEnd::Through;
+            let _ = children.as_mut().visit(Visit::From(first), self);
+            if let PassEnd::Through = self.end {
+                self.end = cut;
             }
-            let Some(index) = children.as_mut().draw(self.turn.cx) else {
-                self.has_asked = true;
-                break;
-            };
-            drawn += 1;
+        }
+        self.turn.is_first = true;
+        self.has_asked = false;
+        while let PassEnd::Through = self.end {
+            let Some(index) = self.draw_one(children.as_mut()) else { break };
             let _ = children.as_mut().visit(Visit::From(index), self);
         }
-        self.turn.is_first = is_first;
-        drawn != 0
+        // The runtime may ration polls, and have had none left for the source.
+        let had_none_left = self.has_asked && polled_again;
+        if had_none_left || matches!(self.end, PassEnd::Cut(_)) {
+            children.put_off_source();
+        }
+    }
+
+    fn draw_one<C: Children>(&mut self, children: Pin<&mut C>) -> Option<usize> {
+        if !self.turn.concurrency.has_room() {
+            return None;
+        }
+        if self.drawn == DRAWN_AT_ONCE {
+            self.end = PassEnd::Drew;
+            return None;
+        }
+        let drawn = children.draw(self.turn.cx);
+        match drawn {
+            Some(_) => self.drawn += 1,
+            None => self.has_asked = true,
+        }
+        drawn
     }
 }
 
@@ -203,6 +242,7 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R
         };
         match step {
             Step::Pending => {
+                self.polled_again |= !starts;
                 if self.may_cut && !starts {
                     self.fruitless += 1;
                     if self.fruitless == FRUITLESS {

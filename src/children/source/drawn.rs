@@ -30,8 +30,7 @@ pub struct Drawn<S, T: Places, P, X> {
     drawn: usize,
     /// How many of them have not ended.
     live: usize,
-    /// The source comes before the children in the next pass. It had no turn in the last one, or used it up, and woke
-    /// itself: the runtime may ration polls, and have had none left behind the children.
+    /// The source comes before the children in the next pass.
     is_due: bool,
     /// What is made of the output that stopped the gather, once its child has ended.
     stopped: Option<X>,
@@ -253,10 +252,7 @@ where
         let mut this = self.project();
         let source = this.source.as_mut().as_pin_mut()?;
         match this.places.as_mut().poll_source(source, cx) {
-            Poll::Pending => {
-                *this.is_due = this.places.is_source_woken();
-                None
-            }
+            Poll::Pending => None,
             Poll::Ready(None) => {
                 this.source.set(None);
                 None

@@ -259,16 +259,6 @@ impl<C, K> Places for Heap<C, K> {
         polled
     }
 
-    fn is_source_woken(self: Pin<&mut Self>) -> bool {
-        let this = self.get_mut();
-        let is_woken = this.root.take_woken(SOURCE..SOURCE + 1).is_some();
-        if is_woken {
-            // Only looked at: it still counts.
-            this.root.with_waker(SOURCE, Waker::wake_by_ref);
-        }
-        is_woken
-    }
-
     fn take(self: Pin<&mut Self>) -> u32 {
         let this = self.get_mut();
         let number = this.roomy_chunk();

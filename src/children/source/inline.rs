@@ -75,10 +75,6 @@ impl<C, K, const N: usize> Places for Inline<C, K, N> {
         source.poll_next(cx)
     }
 
-    fn is_source_woken(self: Pin<&mut Self>) -> bool {
-        false
-    }
-
     fn take(self: Pin<&mut Self>) -> u32 {
         let is_vacant = self.project().is_vacant;
         let position =

@@ -29,9 +29,6 @@ pub trait Places: Entries {
     fn poll_source<S: Stream>(self: Pin<&mut Self>, source: Pin<&mut S>, cx: &mut Context<'_>)
     -> Poll<Option<S::Item>>;
 
-    /// Whether the source has woken itself in its last poll, as far as that is known.
-    fn is_source_woken(self: Pin<&mut Self>) -> bool;
-
     /// Takes a vacant place, for the child that the source gave.
     fn take(self: Pin<&mut Self>) -> u32;
 

@@ -200,7 +200,9 @@ fn a_source_that_wakes_itself_yields_and_keeps_nobody_from_a_turn() {
     for _ in 0..100 {
         gate_a.wake();
         assert!(world.poll(all.as_mut()).is_pending());
-        assert_eq!((feed.polls(), world.wakes.take()), (1, 1));
+        // Before the child and after it, as nobody knows whether the child has used up what the runtime allows.
+        let polls = feed.polls();
+        assert!((1..=2).contains(&polls) && world.wakes.take() == 1, "{polls} polls");
         world.log.expect("poll a");
     }
     gate_a.open(Ok(7));
