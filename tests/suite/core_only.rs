@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::{pending, ready};
 use std::time::Duration;
 
-use gather::{CancelExt, Cancelled, Limit, RestartError, gather, restart};
+use gather::{CancelExt, Cancelled, Limit, RestartError, from_stream_const, gather, restart};
 
 #[test]
 fn tuples_and_arrays_gather_and_drain() {
@@ -59,4 +59,29 @@ fn a_restart_as_a_child_and_its_settings() {
     let ended = pollster::block_on(gather([group.map(|ended| ended.unwrap().map(drop))]));
     assert_eq!(ended, Err(RestartError::NotRetried { restarts: 2, source: 3 }));
     assert_eq!((made.get(), seen.get()), (3, 6));
+}
+
+#[test]
+fn a_source_without_an_allocator() {
+    let (sum, cleaned) = (Cell::new(0), Cell::new(0));
+    let children = futures_util::stream::iter((0..100).map(|value| {
+        let (sum, cleaned) = (&sum, &cleaned);
+        let work = async move {
+            sum.set(sum.get() + value);
+            if value < 50 { Ok(()) } else { pending().await }
+        };
+        work.cleanup(move || async move { cleaned.set(cleaned.get() + 1) })
+    }));
+    let mut polls = 0;
+    let later = std::future::poll_fn(|cx| {
+        polls += 1;
+        cx.waker().wake_by_ref();
+        if polls > 9 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    });
+    let group = gather(from_stream_const::<4, _>(children)).cancel_when(later).grace(pending::<()>);
+    assert_eq!(pollster::block_on(group), Err::<Result<(), &str>, _>(Cancelled));
+    assert_eq!((sum.get(), cleaned.get()), ((0..54).sum::<i32>(), 4));
+
+    let failing = futures_util::stream::iter([Ok(()), Err("failed"), Ok(())].map(ready));
+    assert_eq!(pollster::block_on(gather(from_stream_const::<1, _>(failing))), Err("failed"));
 }

@@ -58,6 +58,7 @@ mod source {
     mod feed;
     mod in_place;
     mod model;
+    mod peers;
     mod places;
 }
 
