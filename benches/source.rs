@@ -9,7 +9,7 @@
 //!
 //! A set is filled up to the window again after each child that has ended, as its docs show it.
 
-#[expect(dead_code, reason = "what only the other benchmarks need")]
+#[expect(dead_code, unused_imports, unused_macros, reason = "what only the other benchmarks need")]
 mod peers;
 
 use std::cell::Cell;
@@ -33,7 +33,7 @@ const CHILDREN: u64 = 200_000;
 
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> Group<'a> {
     let mut group = criterion.benchmark_group(name);
-    group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(1000));
+    group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(400));
     group
 }
 
@@ -69,29 +69,29 @@ fn children() -> impl Iterator<Item = Once> + Send {
 
 // ---- what can be filled while it runs ----
 
-trait Set<C: Future<Output = Result<(), ()>>>: Unpin {
+trait Set<C>: Unpin {
     const NAME: &str;
 
     fn new(capacity: usize) -> Self;
-    fn push(&mut self, child: C);
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), ()>>>;
+    fn add(&mut self, child: C);
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), ()>>>;
 }
 
 macro_rules! impl_set {
     ($($type:ty, $name:literal, |$capacity:ident| $new:expr, |$set:ident, $child:ident| $push:expr;)+) => {$(
-        impl<C: Future<Output = Result<(), ()>>> Set<C> for $type {
+        impl<C: Future<Output = Result<(), ()>> + Unpin> Set<C> for $type {
             const NAME: &str = $name;
 
             fn new($capacity: usize) -> Self {
                 $new
             }
 
-            fn push(&mut self, $child: C) {
+            fn add(&mut self, $child: C) {
                 let $set = self;
                 $push;
             }
 
-            fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), ()>>> {
+            fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(), ()>>> {
                 Stream::poll_next(Pin::new(self), cx)
             }
         }
@@ -102,7 +102,7 @@ impl_set! {
     futures::stream::FuturesUnordered<C>, "futures::FuturesUnordered", |_capacity| Self::new(), |set, child| set.push(child);
     futures_buffered::FuturesUnorderedBounded<C>, "futures_buffered::FuturesUnorderedBounded", |capacity| Self::new(capacity), |set, child| set.push(child);
     futures_buffered::FuturesUnordered<C>, "futures_buffered::FuturesUnordered", |_capacity| Self::new(), |set, child| set.push(child);
-    Pin<Box<futures_concurrency::future::FutureGroup<C>>>, "futures_concurrency::FutureGroup", |capacity| Box::pin(futures_concurrency::future::FutureGroup::with_capacity(capacity)), |set, child| set.as_mut().insert_pinned(child);
+    futures_concurrency::future::FutureGroup<C>, "futures_concurrency::FutureGroup", |capacity| Self::with_capacity(capacity), |set, child| set.insert(child);
     unicycle::FuturesUnordered<C>, "unicycle::FuturesUnordered", |_capacity| Self::new(), |set, child| set.push(child);
 }
 
@@ -112,7 +112,7 @@ macro_rules! with_each_set {
         $function::<futures::stream::FuturesUnordered<$child>>($($argument),*);
         $function::<futures_buffered::FuturesUnorderedBounded<$child>>($($argument),*);
         $function::<futures_buffered::FuturesUnordered<$child>>($($argument),*);
-        $function::<Pin<Box<futures_concurrency::future::FutureGroup<$child>>>>($($argument),*);
+        $function::<futures_concurrency::future::FutureGroup<$child>>($($argument),*);
         $function::<unicycle::FuturesUnordered<$child>>($($argument),*);
     };
 }
@@ -181,13 +181,13 @@ fn window_of_set<S: Set<Once>>(group: &mut Group<'_>, limit: usize) {
                 loop {
                     while running < limit {
                         let Some(child) = children.next() else { break };
-                        set.push(child);
+                        set.add(child);
                         running += 1;
                     }
                     if running == 0 {
                         break;
                     }
-                    assert_eq!(poll_fn(|cx| set.poll_next(cx)).await, Some(Ok(())));
+                    assert_eq!(poll_fn(|cx| set.poll_output(cx)).await, Some(Ok(())));
                     running -= 1;
                 }
             })
@@ -290,13 +290,13 @@ struct OfSet<S> {
 impl<S: Set<Waits>> OfSet<S> {
     fn new(slots: &'static [Slot]) -> Self {
         let mut set = S::new(slots.len());
-        slots.iter().for_each(|slot| set.push(Waits { slot, _value: 0 }));
+        slots.iter().for_each(|slot| set.add(Waits { slot, _value: 0 }));
         OfSet { set, left: slots.len() }
     }
 
     fn poll(&mut self) -> bool {
         WAKER.with(|waker| {
-            while let Poll::Ready(Some(_)) = self.set.poll_next(&mut Context::from_waker(waker)) {
+            while let Poll::Ready(Some(_)) = self.set.poll_output(&mut Context::from_waker(waker)) {
                 self.left -= 1;
             }
             self.left == 0
