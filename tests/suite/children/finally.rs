@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 
 use crate::gather::scenario::{Scenario, reported, run, shown};
 use crate::kit::{
-    self, At, CONTAINERS, FIXED, Flatten as _, Gate, Output, Probe, World, boxed, gather_in, hold_in, holding, in_container,
-    panic_of,
+    self, At, CONTAINERS, FIXED, Flatten as _, Gate, Output, Probe, World, boxed, gather_in, hold_in, holding,
+    in_container, panic_of,
 };
 use gather::{
     BoxChild, CancelExt, Cause, Child, Finally, GatherError, Limit, LocalBoxChild, OnCancel, Outcome, Report, gather,
@@ -717,8 +717,7 @@ fn what_a_hand_written_child_shows_is_believed_as_far_as_it_holds() {
     };
     let ended = "Failed(1) [Abandoned, Failed(\"shown\"), Abandoned]";
     let lied = || Err(LIED.to_string());
-    for (container, in_reverse) in FIXED.into_iter().flat_map(|container| [(container, false), (container, true)])
-    {
+    for (container, in_reverse) in FIXED.into_iter().flat_map(|container| [(container, false), (container, true)]) {
         let _at = At(format!("{container:?}, in reverse: {in_reverse}"));
         let outcome = |child: Shows| outcome_of(&world, container, in_reverse, child);
         let cleaned = |text: &str| match in_reverse {

@@ -8,8 +8,8 @@ use std::task::{Poll, Waker};
 
 use super::scenario::{Scenario, reported, run, shown};
 use crate::kit::{
-    self, At, CONTAINERS, FIXED, Flatten as _, Gate, Output, Probe, World, boxed, gather_in, hold_in, holding, in_container,
-    panic_of,
+    self, At, CONTAINERS, FIXED, Flatten as _, Gate, Output, Probe, World, boxed, gather_in, hold_in, holding,
+    in_container, panic_of,
 };
 use gather::{CancelExt, Cancelled, Cause, Child, Limit, LocalBoxChild, Outcome, gather, restart};
 
