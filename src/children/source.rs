@@ -146,7 +146,14 @@ where
 /// `()` where `from_stream` has a `Vec`, and so the values of the children must be `()`.
 ///
 /// Source and children are polled with the caller's waker, whether they were woken or not, as those of an array. The
-/// source is not polled while all places are taken. `N` of 0 does not compile.
+/// source is not polled while all places are taken. `N` of 0 does not compile:
+///
+/// ```compile_fail,E0080
+/// use futures_util::stream;
+/// use std::future::ready;
+///
+/// let _ = gather::from_stream_const::<0, _>(stream::iter([ready(Ok::<(), ()>(()))]));
+/// ```
 ///
 /// # Examples
 ///
