@@ -200,10 +200,13 @@ pub trait Child {
         Map::new(self, (), |(), output: Result<Result<T, E>, J>| output?)
     }
 
-    /// Whether a child of this type can have something to drain, or an output before its end. If not, a group of such
-    /// children has no code for that.
+    /// Whether a child of this type can have something to drain. If not, a group of such children has no code for that.
     #[doc(hidden)]
     const DRAINS: bool = true;
+
+    /// The same for an output before its end.
+    #[doc(hidden)]
+    const SHOWS: bool = true;
 
     /// Whether something is lost when it is dropped untold, so that `tracing` warns of it.
     #[doc(hidden)]
@@ -265,6 +268,7 @@ impl<C: Child> IntoChild for C {
 impl<F: Future + ?Sized> Child for F {
     type Output = F::Output;
     const DRAINS: bool = false;
+    const SHOWS: bool = false;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll(cx)

@@ -149,7 +149,7 @@ pub trait Children: Indexed {
     const KNOWS_WOKEN: bool;
     /// Whether children are drawn from a source.
     const DRAWS: bool = false;
-    /// Whether one of them can have something to drain, or an output before its end.
+    /// Whether one of them can have something to drain.
     const DRAINS: bool;
 
     /// How many there are or were, of a generation that has not ended; from a source, how many were drawn. For `Debug`, as
@@ -299,7 +299,7 @@ pub trait Place: Sized {
     #[inline(always)]
     fn poll(mut self, cx: &mut Context<'_>) -> Step {
         match self.poll_with(cx, Child::poll_child) {
-            Poll::Pending if Self::Child::DRAINS => match self.child().output() {
+            Poll::Pending if Self::Child::SHOWS => match self.child().output() {
                 Some(output) if Self::Policy::stops(output) => Step::Stopping,
                 _ => Step::Pending,
             },
@@ -356,7 +356,8 @@ pub trait Place: Sized {
     /// Drops the child although it has not ended. An output that is known is not lost.
     #[inline(always)]
     fn cut_off(mut self, end: End<OutputOf<Self>>, is_cause: bool) {
-        let end = match self.child().take_output() {
+        let shown = if Self::Child::SHOWS { self.child().take_output() } else { None };
+        let end = match shown {
             Some(output) => End::Drained(Some(output)),
             None => end,
         };
@@ -366,6 +367,8 @@ pub trait Place: Sized {
     /// An end after the cause, which may be this child's own output.
     #[inline(always)]
     fn end(self, end: End<OutputOf<Self>>, is_cause: bool) {
+        // A child that is the cause and has not ended has shown its output.
+        let is_cause = Self::Child::SHOWS && is_cause;
         match end {
             End::Drained(Some(output)) if is_cause && Self::Policy::stops(&output) => {
                 if Self::Policy::KEEPS_ALL {

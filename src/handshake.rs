@@ -105,6 +105,7 @@ impl<H> GroupChild<H> {
 
 impl<H: Handshake> Child for GroupChild<H> {
     type Output = H::Output;
+    const SHOWS: bool = false;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<H::Output> {
         self.project().future.poll_end(cx).map(|output| output.expect("ends without a result only when cancelled"))

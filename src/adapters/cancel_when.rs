@@ -52,6 +52,7 @@ impl<C: Child<Output = O>, S, O> CancelWhen<C, S, O> {
 impl<C: Child<Output = O>, S: Future, O> Child for CancelWhen<C, S, O> {
     type Output = Result<O, Cancelled>;
     const DRAINS: bool = C::DRAINS;
+    const SHOWS: bool = C::SHOWS;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();

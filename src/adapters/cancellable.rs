@@ -116,6 +116,7 @@ pub struct Cancellable<F> {
 
 impl<F: Future> Child for Cancellable<F> {
     type Output = F::Output;
+    const SHOWS: bool = false;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();

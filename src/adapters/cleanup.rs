@@ -53,6 +53,7 @@ impl<F, M, C> Cleanup<F, M, C> {
 
 impl<F: Future, M, C: Future> Child for Cleanup<F, M, C> {
     type Output = F::Output;
+    const SHOWS: bool = false;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let StageProj::Work { work, started } = self.project().stage.project() else {

@@ -56,6 +56,7 @@ macro_rules! delegate {
 impl<A: Child<Output = O>, B: Child<Output = O>, O> Child for EitherChild<A, B> {
     type Output = O;
     const DRAINS: bool = A::DRAINS || B::DRAINS;
+    const SHOWS: bool = A::SHOWS || B::SHOWS;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O> {
         delegate!(self.poll_child(cx))

@@ -73,6 +73,7 @@ impl<C: Child<Output = O>, F, T, O> Map<C, F, T, O> {
 impl<C: Child<Output = O>, F, T, O> Child for Map<C, F, T, O> {
     type Output = T;
     const DRAINS: bool = C::DRAINS;
+    const SHOWS: bool = C::SHOWS;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let mut this = self.project();

@@ -40,6 +40,7 @@ impl<F, H> WithHook<F, H> {
 
 impl<F: Future, H> Child for WithHook<F, H> {
     type Output = F::Output;
+    const SHOWS: bool = false;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         self.project().future.poll(cx)

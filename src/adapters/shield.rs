@@ -35,6 +35,7 @@ impl<F> Shield<F> {
 
 impl<F: Future> Child for Shield<F> {
     type Output = F::Output;
+    const SHOWS: bool = false;
 
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
