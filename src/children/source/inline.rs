@@ -116,9 +116,5 @@ impl<C, K, const N: usize> Places for Inline<C, K, N> {
 
     fn take_kept(self: Pin<&mut Self>) {}
 
-    fn clear(mut self: Pin<&mut Self>) {
-        for position in 0..N as u32 {
-            self.as_mut().entry(position).child().set(None);
-        }
-    }
+    fn clear(self: Pin<&mut Self>) {}
 }

@@ -75,15 +75,10 @@ impl Line {
         if index == 0 {
             return self.first();
         }
-        let (mut found, mut at) = (None, position(self.last));
-        while let Some(candidate) = at {
-            if entries.as_mut().entry(candidate).index() < index {
-                break;
-            }
-            found = Some(candidate);
-            at = position(*entries.as_mut().entry(candidate).project().previous);
+        match self.last_below(entries.as_mut(), index) {
+            Some(last) => Self::next(entries, last),
+            None => self.first(),
         }
-        found
     }
 
     /// The last place with a child below this index. Takes time for those behind it.

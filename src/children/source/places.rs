@@ -8,7 +8,7 @@ use futures_core::Stream;
 
 use super::line::{Entries, Entry};
 
-/// Places that are used again, and what is known of who was woken. They hold no logic of the gather's.
+/// Places that are used again, and what is known of their wakes. They hold no logic of the gather's.
 pub trait Places: Entries {
     /// What is kept of a child.
     type Kept;
@@ -58,7 +58,7 @@ pub trait Places: Entries {
     fn discard_kept(self: Pin<&mut Self>);
     fn take_kept(self: Pin<&mut Self>) -> Self::AllKept;
 
-    /// Drops all that is left.
+    /// No child is left: frees the places, and drops what was kept.
     fn clear(self: Pin<&mut Self>);
 }
 
