@@ -31,7 +31,9 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_gr
 use futures::task::AtomicWaker;
 use futures_concurrency::future::TryJoin as _;
 use gather::gather;
-use peers::{JOIN_SET, Output, Outputs, Peer, Yields, drain, run, runtime, spawn, with_each_peer, yielding, yields};
+use peers::{
+    JOIN_SET, Output, Outputs, Peer, Yields, drain, run, runtime, scattered, spawn, with_each_peer, yielding, yields,
+};
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
@@ -183,19 +185,6 @@ impl Drop for Gated {
 
 fn gated(first: usize, count: usize) -> Vec<Gated> {
     (first..first + count).map(|slot| Gated { slot }).collect()
-}
-
-/// The numbers below `count` in an order that looks like none, and is the same in every run.
-fn scattered(count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    for last in (1..count).rev() {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        order.swap(last, (random % (last as u64 + 1)) as usize);
-    }
-    order
 }
 
 /// Polls when it was woken, and no more often.

@@ -224,3 +224,16 @@ impl Wake for Scheduled {
         self.0.swap(true, Ordering::AcqRel);
     }
 }
+
+/// The numbers below `count` in an order that looks like none, and is the same in every run.
+pub(crate) fn scattered(count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for last in (1..count).rev() {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        order.swap(last, (random % (last as u64 + 1)) as usize);
+    }
+    order
+}

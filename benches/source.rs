@@ -25,7 +25,7 @@ use futures_buffered::BufferedStreamExt as _;
 use futures_concurrency::concurrent_stream::ConcurrentStream as _;
 use futures_concurrency::stream::StreamExt as _;
 use gather::{from_iter, gather};
-use peers::{JOIN_SET, WAKER, run, runtime};
+use peers::{JOIN_SET, WAKER, run, runtime, scattered};
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
@@ -258,19 +258,6 @@ impl Slot {
             waker.wake();
         }
     }
-}
-
-/// The numbers below `count` in an order that looks like none, and is the same in every run.
-fn scattered(count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).collect();
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    for last in (1..count).rev() {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        order.swap(last, (random % (last as u64 + 1)) as usize);
-    }
-    order
 }
 
 struct Ours<F>(Pin<Box<F>>);
