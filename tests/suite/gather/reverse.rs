@@ -265,7 +265,7 @@ const REPORTED: &[Scenario] = &[
         ",
     },
     Scenario {
-        name: "the grace is over: who was told or would have been is abandoned, a plain one is dropped",
+        name: "the grace is over: a draining child is abandoned, told or not, a plain one is dropped",
         kinds: "tpt",
         script: "
             signal; poll => drop signal, tell c, grace

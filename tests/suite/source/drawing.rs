@@ -108,7 +108,7 @@ fn with_a_limit_the_source_is_polled_only_while_there_is_room() {
     assert!(world.poll(all.as_mut()).is_pending());
     world.log.expect("");
     assert_eq!((feed.polls(), feed.left()), (0, 2));
-    // The place of who has ended is taken in the same poll.
+    // The place of a child that has ended is taken in the same poll.
     gate_b.open(Ok(1));
     gate_c.open(Ok(2));
     assert!(world.poll(all.as_mut()).is_pending());

@@ -8,14 +8,14 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use futures_util::stream;
 
-use super::feed::{Feed, Source};
-use crate::kit::{Gate, Log, Output, Probe, Token, World, panic_of};
+use super::feed::{self, Feed, Source};
+use crate::kit::{Gate, Log, Output, Token, World, panic_of};
 use gather::{
     CancelExt, Cancelled, Cause, FromStream, Group, Limit, LocalBoxChild, Outcome, Report, RestartError, from_iter,
     from_stream, gather, restart,
 };
 
-type Member = LocalBoxChild<'static, Output>;
+type Member = feed::Member<u32>;
 
 /// What a report says.
 async fn parts<G: IntoFuture<Output = Report<O>>, O>(group: G) -> (Cause, O) {
@@ -23,22 +23,12 @@ async fn parts<G: IntoFuture<Output = Report<O>>, O>(group: G) -> (Cause, O) {
     (report.cause, report.outcomes)
 }
 
-/// A group of a, which is plain, b, which is told and drained, and c, which is plain, all drawn and pending.
-struct Three {
-    world: World,
-    feed: Feed<Member>,
-    gates: [Gate<Output>; 3],
-}
+type Three = feed::Three<u32>;
 
+/// A group of the three, all drawn and pending.
 fn three() -> (Three, Group<FromStream<Source<Member>>>) {
-    let world = World::new();
-    let gates: [Gate<Output>; 3] = Default::default();
-    let (feed, source) = Feed::new(&world.log);
-    let probe = |name, index: usize| Probe::new(name, &world.log, &gates[index]);
-    feed.push(LocalBoxChild::new(probe("a", 0)));
-    feed.push(LocalBoxChild::new(probe("b", 1).on_cancel(|child| child.log.push("tell b"))));
-    feed.push(LocalBoxChild::new(probe("c", 2)));
-    (Three { world, feed, gates }, gather(from_stream(source)))
+    let (three, source) = feed::three();
+    (three, gather(from_stream(source)))
 }
 
 impl Three {

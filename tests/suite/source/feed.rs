@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::kit::Log;
+use crate::kit::{Gate, Log, Probe, World};
 use futures_core::Stream;
+use gather::{CancelExt, LocalBoxChild};
 
 /// Feeds a [`Source`].
 pub struct Feed<C>(Rc<State<C>>);
@@ -106,4 +107,25 @@ impl<C> Drop for Source<C> {
     fn drop(&mut self) {
         self.0.log.push("drop source");
     }
+}
+
+/// What a test has in hand of three children from a source.
+pub struct Three<T> {
+    pub world: World,
+    pub feed: Feed<Member<T>>,
+    pub gates: [Gate<Result<T, &'static str>>; 3],
+}
+
+pub type Member<T> = LocalBoxChild<'static, Result<T, &'static str>>;
+
+/// A source that has a, which is plain, b, which is told and drained, and c, which is plain.
+pub fn three<T: 'static>() -> (Three<T>, Source<Member<T>>) {
+    let world = World::new();
+    let gates: [Gate<_>; 3] = Default::default();
+    let (feed, source) = Feed::new(&world.log);
+    let probe = |name, index: usize| Probe::new(name, &world.log, &gates[index]);
+    feed.push(LocalBoxChild::new(probe("a", 0)));
+    feed.push(LocalBoxChild::new(probe("b", 1).on_cancel(|child| child.log.push("tell b"))));
+    feed.push(LocalBoxChild::new(probe("c", 2)));
+    (Three { world, feed, gates }, source)
 }

@@ -8,29 +8,19 @@ use std::task::Poll;
 
 use futures_util::{StreamExt as _, stream};
 
-use super::feed::{Feed, Source};
-use crate::kit::{At, Gate, Probe, World, panic_of, yield_now};
+use super::feed::{self, Feed, Source};
+use crate::kit::{At, Gate, World, panic_of, yield_now};
 use gather::{CancelExt, Cancelled, FromStreamConst, Group, Limit, LocalBoxChild, from_stream_const, gather, restart};
 
 type Output = Result<(), &'static str>;
-type Member = LocalBoxChild<'static, Output>;
+type Member = feed::Member<()>;
 
-struct Three {
-    world: World,
-    feed: Feed<Member>,
-    gates: [Gate<Output>; 3],
-}
+type Three = feed::Three<()>;
 
-/// Children a, b (told and drained) and c, and a group with so many places.
+/// A group of the three, with so many places.
 fn three<const N: usize>() -> (Three, Group<FromStreamConst<Source<Member>, N>>) {
-    let world = World::new();
-    let gates: [Gate<Output>; 3] = Default::default();
-    let (feed, source) = Feed::new(&world.log);
-    let probe = |name, index: usize| Probe::new(name, &world.log, &gates[index]);
-    feed.push(LocalBoxChild::new(probe("a", 0)));
-    feed.push(LocalBoxChild::new(probe("b", 1).on_cancel(|child| child.log.push("tell b"))));
-    feed.push(LocalBoxChild::new(probe("c", 2)));
-    (Three { world, feed, gates }, gather(from_stream_const::<N, _>(source)))
+    let (three, source) = feed::three();
+    (three, gather(from_stream_const::<N, _>(source)))
 }
 
 /// Calls a test with 1, 2 and 16 places.
@@ -245,7 +235,7 @@ fn panics_leave_nothing() {
     }
 }
 
-/// The caller's waker is passed through, so nobody knows who was woken; and no child is polled twice in one poll.
+/// The caller's waker is passed through, so wakes cannot be told apart; and no child is polled twice in one poll.
 #[test]
 fn it_draws_at_most_64_in_a_poll_and_polls_nobody_twice() {
     let world = World::new();

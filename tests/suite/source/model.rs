@@ -219,7 +219,7 @@ impl<F: Future<Output = Ended>> Run<F> {
         assert!(drawn - drawn_before <= 64);
         if was_running && failed.is_none() {
             for (index, woken) in live_before.iter().zip(is_woken_before) {
-                // Who was woken is polled, unless the pass was cut.
+                // A child that was woken is polled, unless the pass was cut.
                 assert!(!woken || self.is_woken || turn.contains(index), "child {index} has lost its turn");
                 assert!(woken || self.has_stale_wakes || !turn.contains(index), "child {index} was not woken");
             }
