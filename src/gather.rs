@@ -329,7 +329,7 @@ where
         match this.progress.phase {
             Phase::Ended => scope.close(),
             Phase::Told | Phase::Draining => this.scope.pause(scope, || Loses::Drain),
-            _ => this.scope.pause(scope, || match any_drains(this.children) {
+            _ => this.scope.pause(scope, || match C::DRAINS && any_drains(this.children) {
                 true => Loses::CleanUps,
                 false => Loses::Nothing,
             }),
