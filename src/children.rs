@@ -25,7 +25,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
 use crate::child::{Child, OnCancel};
-use crate::judge::{End, Judge, Policy};
+use crate::judge::{End, Judge, Moment, Policy};
 
 /// What [`gather`](crate::gather()) takes: a tuple of up to 16, an array, or with the feature `alloc` a `Vec` or a boxed
 /// slice. Says nothing yet about the children's outputs; see [`IntoChildren`], which does. Sealed.
@@ -173,8 +173,8 @@ pub trait Children: Indexed {
     /// since its turn.
     fn rearm(self: Pin<&mut Self>, waker: &Waker);
 
-    /// Visits the live children in the order of the visit, until the visitor breaks. Under `Woken` and `All` a child that
-    /// is visited no longer counts as woken; one that the visit did not come to still does.
+    /// Visits the live children in the order of the visit, until the visitor breaks. Under all but `From` a child that is
+    /// visited no longer counts as woken; one that the visit did not come to still does.
     fn visit<V: Visitor>(self: Pin<&mut Self>, which: Visit, visitor: &mut V) -> ControlFlow<()>;
 
     /// Draws one more child from the source, if that was woken, has one, and there is a place for it: its index.
@@ -210,12 +210,39 @@ pub trait Children: Indexed {
     fn clear(self: Pin<&mut Self>);
 }
 
+/// Children of which what is kept can be taken one by one: all of one type.
+#[diagnostic::on_unimplemented(
+    message = "outputs as they come need children of one type of output",
+    label = "the children's outputs are of several types",
+    note = "`map` each child's output to an enum of them"
+)]
+pub trait HandOut: Children {
+    /// What is kept of any of them.
+    type Item;
+
+    /// The first child of a range of which something is kept, and that ended at this moment, if it is given.
+    fn first_kept(self: Pin<&mut Self>, range: Range<usize>, moment: Option<Moment>) -> Option<usize>;
+
+    /// The last one.
+    fn last_kept(self: Pin<&mut Self>, range: Range<usize>) -> Option<usize>;
+
+    /// Takes what is kept of the child of this index.
+    fn take_kept_at(self: Pin<&mut Self>, index: usize) -> Self::Item;
+}
+
+/// Whether something is kept, of a child that ended at this moment, if it is given.
+fn is_of(kept: Option<Moment>, moment: Option<Moment>) -> bool {
+    kept.is_some() && (moment.is_none() || kept == moment)
+}
+
 /// Which children a visit is about, and in which order.
 #[derive(Clone, Copy)]
 pub enum Visit {
     /// The woken ones below an index: in index order from `from` on, then those before it. Children that are drawn from a
     /// source in the order of their positions.
     Woken { from: usize, below: usize },
+    /// The woken ones of these alone, in index order.
+    Ahead { from: usize, below: usize },
     /// All from an index on, woken or not, in index order.
     All { from: usize },
     /// The same, but what is known of their wakes stays.
@@ -231,6 +258,7 @@ impl Visit {
                 let from = from.min(below);
                 [from..below, 0..from]
             }
+            Visit::Ahead { from, below } => [from..below, 0..0],
             Visit::All { from } | Visit::From(from) => [from..usize::MAX, 0..0],
         }
     }

@@ -1,6 +1,7 @@
 //! The gather: a future over its children, and its poll.
 
 mod group;
+mod outputs;
 mod pass;
 mod progress;
 mod states;
@@ -113,10 +114,20 @@ where
         observe: impl FnOnce(usize, Pin<&mut C>),
     ) -> Poll<Option<Output<C, S>>> {
         let mut this = self;
+        match this.as_mut().advance(cx, observe) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(cause) => Poll::Ready(this.resolve(cause)),
+        }
+    }
+
+    /// One poll of the children. Ready with the cause when none is left.
+    #[inline(always)]
+    fn advance(self: Pin<&mut Self>, cx: &mut Context<'_>, observe: impl FnOnce(usize, Pin<&mut C>)) -> Poll<Cause> {
+        let mut this = self;
         if matches!(this.as_mut().project().progress.phase, Phase::Unpolled | Phase::Running) {
             match this.as_mut().run(cx) {
                 None => return Poll::Pending,
-                Some(Cause::Completed) => return Poll::Ready(this.resolve(Cause::Completed)),
+                Some(Cause::Completed) => return Poll::Ready(Cause::Completed),
                 Some(cause) => {
                     if let Some(index) = cause.index() {
                         observe(index, this.as_mut().project().children);
@@ -129,8 +140,7 @@ where
         if C::DRAINS && this.as_mut().drain(cx).is_pending() {
             return Poll::Pending;
         }
-        let cause = this.as_mut().project().progress.cause().expect("set before the drain");
-        Poll::Ready(this.resolve(cause))
+        Poll::Ready(this.project().progress.cause().expect("set before the drain"))
     }
 
     /// Polls the running children, and starts those that may start. The cause, once there is one.
@@ -187,7 +197,7 @@ where
         this.signal.end();
         this.children.as_mut().close();
         cancelling.hook.call(cause);
-        if !C::Policy::KEEPS_ALL {
+        if this.concurrency.cancel(C::Policy::KEEPS_ALL) {
             this.children.as_mut().discard_kept();
         }
         if this.children.as_mut().is_live() {
@@ -233,17 +243,14 @@ where
             return Poll::Pending;
         }
         event!(WARN, children = count_live(children.as_mut()); "grace over");
-        Abandon { order, cause }.all(children);
+        Abandon { concurrency: this.concurrency, order, cause }.all(children);
         Poll::Ready(())
     }
 
     #[inline(always)]
-    fn resolve(self: Pin<&mut Self>, cause: Cause) -> Option<Output<C, S>> {
-        let mut this = self.project();
-        let cancelling = this.cancelling.project();
-        this.signal.end();
-        cancelling.grace.end();
-        cancelling.hook.end();
+    fn resolve(mut self: Pin<&mut Self>, cause: Cause) -> Option<Output<C, S>> {
+        self.as_mut().end_settings();
+        let mut this = self.as_mut().project();
         let left = match cause {
             _ if C::Policy::KEEPS_ALL => Left::Kept(this.children.as_mut().take_kept()),
             Cause::Completed => Left::Kept(this.children.as_mut().take_kept()),
@@ -251,10 +258,25 @@ where
             Cause::Cancelled => Left::Nothing,
         };
         let output = C::Policy::resolve::<_, _, S>(cause, left);
+        self.close(cause);
+        output
+    }
+
+    #[inline(always)]
+    fn end_settings(self: Pin<&mut Self>) {
+        let this = self.project();
+        let cancelling = this.cancelling.project();
+        this.signal.end();
+        cancelling.grace.end();
+        cancelling.hook.end();
+    }
+
+    #[inline(always)]
+    fn close(self: Pin<&mut Self>, cause: Cause) {
+        let this = self.project();
         this.children.clear();
         this.progress.set(Phase::Ended, cause);
         event!(DEBUG, cause = %cause; "resolved");
-        output
     }
 
     /// As [`poll_end`](Handshake::poll_end). A child that stops the gather is shown to `observe`, before any sibling is told.
@@ -328,7 +350,11 @@ where
         let this = self.project();
         match this.progress.phase {
             Phase::Ended => scope.close(),
-            Phase::Told | Phase::Draining => this.scope.pause(scope, || Loses::Drain),
+            // Where outputs are handed out, some may be left when the drain has ended.
+            Phase::Told | Phase::Draining => this.scope.pause(scope, || match this.children.is_live() {
+                true => Loses::Drain,
+                false => Loses::Nothing,
+            }),
             _ => this.scope.pause(scope, || match C::DRAINS && any_drains(this.children) {
                 true => Loses::CleanUps,
                 false => Loses::Nothing,

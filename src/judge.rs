@@ -33,6 +33,11 @@ pub trait Judge<O> {
     fn stop_in(_: &Self::Kept) -> Option<&Self::Stop> {
         None
     }
+
+    /// When a child ended of which this is kept.
+    fn moment(_: &Self::Kept) -> Moment {
+        Moment::Run
+    }
 }
 
 /// What the whole gather resolves to.
@@ -40,6 +45,16 @@ pub trait Policy: Sized {
     /// Whether something is kept of every child, however it ended. If not, only outputs from before the cause are kept,
     /// and what is made of the one that stopped the gather.
     const KEEPS_ALL: bool;
+    /// Whether what is kept of a child stays in its place until it is handed out, before the gather ends.
+    const HANDS_OUT: bool = false;
+
+    /// What is kept of a child in its place until it is handed out, where places are used again. No value, if nothing is.
+    type Waits<K>;
+
+    /// Whether this waits there.
+    fn wait<K>(kept: K) -> Result<Self::Waits<K>, K> {
+        Err(kept)
+    }
 
     /// From the kept ones, and the one that stopped it.
     type Output<K, X, S: Signal>;
@@ -61,6 +76,17 @@ pub enum End<O> {
     Dropped,
     /// Was told, and dropped when the grace was over.
     Abandoned,
+}
+
+/// When a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before any cancellation.
+    Run,
+    /// It was dropped when it was cancelled.
+    Cancel,
+    /// After that.
+    Drain,
 }
 
 /// What is left of the children when the gather has ended.

@@ -22,6 +22,7 @@ mod adapters;
 mod arity;
 mod child;
 mod children;
+mod completed;
 mod gather;
 #[cfg(feature = "std")]
 pub mod guide;
@@ -44,6 +45,7 @@ pub use child::{Child, IntoChild, OnCancel};
 #[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
 pub use children::{FromStream, from_iter, from_stream};
 pub use children::{FromStreamConst, IntoChildren, from_stream_const};
+pub use completed::{AsCompleted, ForEach};
 pub use gather::{Gather, GatherOf, Group, gather};
 pub use outcome::{Cancelled, Cause, Failure, GatherError, Outcome, Outcomes, Report, RestartError};
 pub use restart::{GivenUp, Limit, Restart, RestartReport, Supervisor, restart};

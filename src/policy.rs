@@ -16,7 +16,7 @@
 
 use core::convert::Infallible;
 
-use crate::judge::{Choose, End, Judge, Left, Policy};
+use crate::judge::{Choose, End, Judge, Left, Moment, Policy};
 use crate::outcome::{Cause, Outcome, Report};
 use crate::settings::signal::Signal;
 use crate::settings::unset::Unset;
@@ -58,6 +58,7 @@ impl<T, E> Judge<Result<T, E>> for FailFast {
 impl Policy for FailFast {
     const KEEPS_ALL: bool = false;
 
+    type Waits<K> = Infallible;
     type Output<K, X, S: Signal> = S::Resolved<Result<K, X>>;
 
     #[inline]
@@ -104,6 +105,7 @@ impl<O> Judge<O> for Settle {
 impl Policy for Settle {
     const KEEPS_ALL: bool = false;
 
+    type Waits<K> = Infallible;
     type Output<K, X, S: Signal> = S::Resolved<K>;
 
     fn cause(_: usize) -> Cause {
@@ -152,6 +154,7 @@ impl<T, E> Judge<Result<T, E>> for Any {
 impl Policy for Any {
     const KEEPS_ALL: bool = false;
 
+    type Waits<K> = Infallible;
     type Output<K, X, S: Signal> = S::Resolved<Result<X, K>>;
 
     #[inline]
@@ -195,6 +198,7 @@ impl<O> Judge<O> for Race {
 impl Policy for Race {
     const KEEPS_ALL: bool = false;
 
+    type Waits<K> = Infallible;
     type Output<K, X, S: Signal> = S::Resolved<X>;
 
     #[inline]
@@ -237,11 +241,20 @@ impl<T, E, P: Judge<Result<T, E>>> Judge<Result<T, E>> for Reporting<P> {
     }
 
     fn stop(_: Result<T, E>) {}
+
+    fn moment(kept: &Outcome<T, E>) -> Moment {
+        match kept {
+            Outcome::Done(_) | Outcome::Failed(_) => Moment::Run,
+            Outcome::Dropped => Moment::Cancel,
+            Outcome::Drained(_) | Outcome::Abandoned => Moment::Drain,
+        }
+    }
 }
 
 impl<P: Policy> Policy for Reporting<P> {
     const KEEPS_ALL: bool = true;
 
+    type Waits<K> = Infallible;
     /// The cause of the report says that it was cancelled, so it needs no word of the signal's.
     type Output<K, X, S: Signal> = Report<K>;
 
@@ -256,6 +269,57 @@ impl<P: Policy> Policy for Reporting<P> {
             Left::Kept(outcomes) => Some(Report { cause, outcomes }),
             Left::Stop(_) | Left::Nothing => unreachable!("a report keeps something of every child"),
         }
+    }
+}
+
+/// The policy of [`as_completed`](crate::Group::as_completed): `P`, but what is kept of each child is handed out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Each<P>(P);
+
+impl<O, P: Judge<O>> Judge<O> for Each<P> {
+    type Kept = P::Kept;
+    type Stop = P::Stop;
+
+    #[inline]
+    fn stops(output: &O) -> bool {
+        P::stops(output)
+    }
+
+    #[inline]
+    fn keep(end: End<O>) -> P::Kept {
+        P::keep(end)
+    }
+
+    #[inline]
+    fn stop(output: O) -> P::Stop {
+        P::stop(output)
+    }
+
+    fn moment(kept: &P::Kept) -> Moment {
+        P::moment(kept)
+    }
+}
+
+impl<P: Policy> Policy for Each<P> {
+    const KEEPS_ALL: bool = P::KEEPS_ALL;
+    const HANDS_OUT: bool = true;
+
+    type Waits<K> = K;
+
+    /// Of the gather as a whole, where each output was handed out.
+    type Output<K, X, S: Signal> = ();
+
+    #[inline]
+    fn wait<K>(kept: K) -> Result<K, K> {
+        Ok(kept)
+    }
+
+    fn cause(index: usize) -> Cause {
+        P::cause(index)
+    }
+
+    fn resolve<K, X, S: Signal>(_: Cause, _: Left<K, X>) -> Option<()> {
+        None
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod delay;
 pub(crate) mod hook;
 pub(crate) mod order;
 pub(crate) mod signal;
+pub(crate) mod window;
 
 pub use cancelling::Cancelling;
 pub use concurrency::{AtMost, Unbounded};

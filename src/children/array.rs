@@ -9,14 +9,14 @@
 
 use core::array;
 use core::marker::PhantomData;
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 use core::pin::Pin;
 use core::task::Waker;
 
 use super::slot::{Slot, SlotOf, SlotUnder};
-use super::{Children, Container, Indexed, IntoChildren, Visit, Visitor, sealed};
+use super::{Children, Container, HandOut, Indexed, IntoChildren, Visit, Visitor, is_of, sealed};
 use crate::child::{Child, IntoChild};
-use crate::judge::{Judge, Policy};
+use crate::judge::{Judge, Moment, Policy};
 
 pub struct Slots<P, S, const N: usize> {
     slots: [S; N],
@@ -137,5 +137,25 @@ where
         for index in 0..N {
             self.as_mut().slot(index).clear();
         }
+    }
+}
+
+impl<P, S, const N: usize> HandOut for Slots<P, S, N>
+where
+    P: Policy,
+    S: SlotUnder<P>,
+{
+    type Item = S::Kept;
+
+    fn first_kept(mut self: Pin<&mut Self>, mut range: Range<usize>, moment: Option<Moment>) -> Option<usize> {
+        range.find(|index| is_of(self.as_mut().slot(*index).kept(), moment))
+    }
+
+    fn last_kept(mut self: Pin<&mut Self>, range: Range<usize>) -> Option<usize> {
+        range.rev().find(|index| self.as_mut().slot(*index).kept().is_some())
+    }
+
+    fn take_kept_at(self: Pin<&mut Self>, index: usize) -> S::Kept {
+        self.slot(index).take_kept()
     }
 }

@@ -7,7 +7,7 @@ use pin_project::pin_project;
 
 use super::Place;
 use crate::child::{Child, IntoChild};
-use crate::judge::{End, Judge, Policy};
+use crate::judge::{End, Judge, Moment, Policy};
 
 /// A child, and after its end what is left of it. Dropping a slot drops just that.
 ///
@@ -43,6 +43,8 @@ pub trait SlotUnder<P> {
     /// Its child, if that is live.
     fn live(self: Pin<&mut Self>) -> Option<impl Place>;
     fn discard_kept(self: Pin<&mut Self>);
+    /// When its child ended, if something is kept of it.
+    fn kept(self: Pin<&mut Self>) -> Option<Moment>;
     fn take_kept(self: Pin<&mut Self>) -> Self::Kept;
     fn take_stop(self: Pin<&mut Self>) -> Self::Stop;
     fn stop(self: Pin<&mut Self>) -> Option<&Self::Stop>;
@@ -71,6 +73,13 @@ where
     fn discard_kept(mut self: Pin<&mut Self>) {
         if let SlotProj::Kept(_) = self.as_mut().project() {
             self.set(Slot::Empty);
+        }
+    }
+
+    fn kept(self: Pin<&mut Self>) -> Option<Moment> {
+        match self.project() {
+            SlotProj::Kept(kept) => Some(P::moment(kept)),
+            _ => None,
         }
     }
 

@@ -19,12 +19,13 @@ use self::inline::Inline;
 use super::{Container, IntoChildren, sealed};
 use crate::child::{Child, IntoChild};
 use crate::judge::{Judge, Policy};
-use crate::policy::{Any, FailFast, Race, Settle};
+use crate::policy::{Any, Each, FailFast, Race, Settle};
 
 type ItemOf<S> = <S as Stream>::Item;
 type ChildOf<S> = <ItemOf<S> as IntoChild>::Child;
 type OutputOf<S> = <ChildOf<S> as Child>::Output;
 type KeptOf<S, P> = <P as Judge<OutputOf<S>>>::Kept;
+type WaitsOf<S, P> = <P as Policy>::Waits<KeptOf<S, P>>;
 type StopOf<S, P> = <P as Judge<OutputOf<S>>>::Stop;
 
 /// Children from a stream: each is drawn when there is room for it, and runs with the others in the task that polls the
@@ -218,7 +219,7 @@ mod allocated {
         S: Stream<Item: IntoChild>,
         P: Policy + Judge<OutputOf<S>>,
     {
-        type Children = Drawn<S, Heap<ChildOf<S>, KeptOf<S, P>>, P, StopOf<S, P>>;
+        type Children = Drawn<S, Heap<ChildOf<S>, WaitsOf<S, P>, KeptOf<S, P>>, P, StopOf<S, P>>;
 
         fn into_children(self) -> Self::Children {
             Drawn::new(Some(self.source), Heap::new())
@@ -248,6 +249,7 @@ impl KeepsNothing<()> for FailFast {}
 impl KeepsNothing<()> for Settle {}
 impl KeepsNothing<()> for Any {}
 impl KeepsNothing<Infallible> for Race {}
+impl<P, K> KeepsNothing<K> for Each<P> {}
 
 impl<S, const N: usize> sealed::Sealed for FromStreamConst<S, N> {}
 
@@ -262,7 +264,7 @@ where
     S: Stream<Item: IntoChild>,
     P: Policy + Judge<OutputOf<S>> + KeepsNothing<KeptOf<S, P>>,
 {
-    type Children = Drawn<S, Inline<ChildOf<S>, KeptOf<S, P>, N>, P, StopOf<S, P>>;
+    type Children = Drawn<S, Inline<ChildOf<S>, WaitsOf<S, P>, KeptOf<S, P>, N>, P, StopOf<S, P>>;
 
     fn into_children(self) -> Self::Children {
         Drawn::new(Some(self.source), Inline::new())

@@ -9,10 +9,10 @@ use core::task::Waker;
 use pin_project::pin_project;
 
 use super::slot::{Slot, SlotOf, SlotUnder};
-use super::{Children, Container, Indexed, IntoChildren, Visit, Visitor, sealed};
+use super::{Children, Container, HandOut, Indexed, IntoChildren, Visit, Visitor, is_of, sealed};
 use crate::arity::for_each_arity;
 use crate::child::{Child, IntoChild};
-use crate::judge::{Judge, Policy};
+use crate::judge::{Judge, Moment, Policy};
 
 /// A bit for each index of a range, of those that a tuple can have.
 #[inline(always)]
@@ -35,7 +35,7 @@ macro_rules! tuples {
 
     // The first child's stop is what the others' must be; without a child there is none.
     (@children $Slots:ident []) => {
-        tuples!(@impl $Slots [] [] [] Infallible);
+        tuples!(@impl $Slots [] [] [] [] Infallible, Infallible);
     };
     (@children $Slots:ident [$first:ident $First:ident $zero:tt $($child:ident $C:ident $index:tt)*]) => {
         tuples!(@impl $Slots [$first $First $zero $($child $C $index)*] [
@@ -47,10 +47,14 @@ macro_rules! tuples {
                 <$C::Child as Child>::Output,
                 Stop = <P as Judge<<$First::Child as Child>::Output>>::Stop,
             >,)*
-        ] $First::Stop);
+        ] [
+            $First: SlotUnder<P>,
+            $($C: SlotUnder<P, Kept = $First::Kept, Stop = $First::Stop>,)*
+        ] $First::Stop, $First::Kept);
     };
 
-    (@impl $Slots:ident [$($child:ident $C:ident $index:tt)*] [$($bounds:tt)*] [$($into_bounds:tt)*] $Stop:ty) => {
+    (@impl $Slots:ident [$($child:ident $C:ident $index:tt)*] [$($bounds:tt)*] [$($into_bounds:tt)*]
+        [$($one_type:tt)*] $Stop:ty, $Item:ty) => {
         #[pin_project]
         pub struct $Slots<P, $($C),*> {
             $(#[pin] $child: $C,)*
@@ -170,6 +174,39 @@ macro_rules! tuples {
             fn clear(self: Pin<&mut Self>) {
                 let mut this = self.project();
                 $(this.$child.as_mut().clear();)*
+            }
+        }
+
+        #[allow(unused_variables, unused_mut, reason = "for the tuple without children")]
+        impl<P: Policy, $($C),*> HandOut for $Slots<P, $($C),*>
+        where
+            $($one_type)*
+        {
+            type Item = $Item;
+
+            fn first_kept(self: Pin<&mut Self>, range: Range<usize>, moment: Option<Moment>) -> Option<usize> {
+                let this = self.project();
+                $(if range.contains(&$index) && is_of(this.$child.kept(), moment) {
+                    return Some($index);
+                })*
+                None
+            }
+
+            fn last_kept(self: Pin<&mut Self>, range: Range<usize>) -> Option<usize> {
+                let this = self.project();
+                let mut last = None;
+                $(if range.contains(&$index) && this.$child.kept().is_some() {
+                    last = Some($index);
+                })*
+                last
+            }
+
+            fn take_kept_at(self: Pin<&mut Self>, index: usize) -> $Item {
+                let this = self.project();
+                match index {
+                    $($index => this.$child.take_kept(),)*
+                    _ => unreachable!("no child has the index {index}"),
+                }
             }
         }
     };

@@ -22,9 +22,9 @@ use core::ops::{ControlFlow, Range};
 use core::pin::Pin;
 use core::task::{Context, Waker};
 
-use super::{Children, Container, Indexed, IntoChildren, Place, Visit, Visitor, sealed};
+use super::{Children, Container, HandOut, Indexed, IntoChildren, Place, Visit, Visitor, sealed};
 use crate::child::{Child, IntoChild};
-use crate::judge::{End, Judge, Policy};
+use crate::judge::{End, Judge, Moment, Policy};
 use crate::readiness::{OpenGroup, WakerBlock};
 
 /// The children of a `Vec` or a boxed slice.
@@ -100,6 +100,13 @@ impl<'a, C, K, X> Group<'a, C, K, X> {
     fn child<'b>(&'b mut self, position: usize) -> LiveChild<'a, 'b, C, K, X> {
         debug_assert!(self.open.is_live(position));
         LiveChild { child: self.children.wrapping_add(self.open.index(position)), position, group: self }
+    }
+
+    fn take_kept(&mut self, position: usize) -> K {
+        assert!(self.open.is_kept(position));
+        self.open.set_kept(position, false);
+        // SAFETY: KEPT, its bit was set until now.
+        unsafe { self.cells[self.open.index(position)].assume_init_read() }
     }
 
     fn drop_kept(&mut self, position: usize) {
@@ -257,7 +264,7 @@ where
         let Buffer { children, started, .. } = self.get_mut();
         let Some(started) = started else { return ControlFlow::Continue(()) };
         match which {
-            Visit::Woken { .. } => {
+            Visit::Woken { .. } | Visit::Ahead { .. } => {
                 for range in which.ranges() {
                     let mut groups = started.block.woken(range.clone());
                     while let Some(number) = groups.next_group(&started.block) {
@@ -350,6 +357,57 @@ where
         this.drop_left();
         this.started = None;
         this.children = Vec::new();
+    }
+}
+
+impl<C, P, K, X> HandOut for Buffer<C, P, K, X>
+where
+    C: Child,
+    P: Policy + Judge<C::Output, Kept = K, Stop = X>,
+{
+    type Item = K;
+
+    fn first_kept(self: Pin<&mut Self>, range: Range<usize>, moment: Option<Moment>) -> Option<usize> {
+        let Buffer { children, started, .. } = self.get_mut();
+        let started = started.as_mut()?;
+        for number in started.block.group_of(range.start)..started.block.groups() {
+            let group = Group::open(children, started, number);
+            for position in group.open.kept(range.start) {
+                let index = group.open.index(position);
+                // SAFETY: KEPT, its bit is set.
+                let kept = moment.map(|_| P::moment(unsafe { group.cells[index].assume_init_ref() }));
+                if index >= range.end {
+                    return None;
+                }
+                if moment == kept {
+                    return Some(index);
+                }
+            }
+        }
+        None
+    }
+
+    fn last_kept(self: Pin<&mut Self>, range: Range<usize>) -> Option<usize> {
+        let Buffer { children, started, .. } = self.get_mut();
+        let started = started.as_mut()?;
+        let end = range.end.min(started.block.children());
+        for number in (started.block.group_of(range.start)..=started.block.group_of(end.checked_sub(1)?)).rev() {
+            let group = Group::open(children, started, number);
+            let kept = group.open.kept(range.start).map(|position| group.open.index(position));
+            if let Some(index) = kept.take_while(|index| *index < end).last() {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    fn take_kept_at(self: Pin<&mut Self>, index: usize) -> K {
+        let Buffer { children, started, .. } = self.get_mut();
+        let started = started.as_mut().expect("something is kept of a child that was started");
+        let number = started.block.group_of(index);
+        let mut group = Group::open(children, started, number);
+        let position = index - group.open.index(0);
+        group.take_kept(position)
     }
 }
 

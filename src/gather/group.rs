@@ -11,13 +11,14 @@ use crate::child::{Child, IntoChild};
 use crate::children::{Container, IntoChildren};
 use crate::handshake::{GroupChild, Handshake};
 use crate::judge::Policy;
-use crate::policy::FailFast;
+use crate::policy::{Each, FailFast};
 use crate::settings::cancelling::Cancelling;
 use crate::settings::concurrency::{Concurrency, Unbounded};
 use crate::settings::delay::Delay;
 use crate::settings::hook::Hook;
 use crate::settings::order::Order;
 use crate::settings::signal::{NoSignal, Signal};
+use crate::settings::window::Window;
 
 /// Polls all children in place, and resolves when no child is left: to their values, or, once one has failed, to its
 /// error, when the others have been cancelled and are gone.
@@ -106,6 +107,7 @@ pub fn gather<I: Container>(children: I) -> Group<I> {
 /// | [`race`](Group::race) | the winner's output |
 /// | one of these and [`cancel_when`](Group::cancel_when) | `Result<the above, Cancelled>` |
 /// | one of these and [`report`](Group::report), with or without `cancel_when` | [`Report`](crate::Report) of [`Outcome`](crate::Outcome)s, in the children's shape |
+/// | fail-fast, `settle` or `report` and [`as_completed`](Group::as_completed) | none: a stream of what each child ends with |
 ///
 /// # Examples
 ///
@@ -202,6 +204,18 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
         E: From<J>,
     {
         self.into_child().flatten()
+    }
+}
+
+impl<I, P, G, H, R, S, L> Group<I, P, Cancelling<G, H, R>, S, L> {
+    /// A gather whose outputs are handed out as they come.
+    pub(crate) fn hand_out(self) -> Gather<I::Children, Cancelling<G, H, R>, S, Window>
+    where
+        I: IntoChildren<Each<P>>,
+        L: Concurrency,
+    {
+        let Group { children, cancelling, signal, concurrency, policy: _ } = self;
+        Gather::new(children.into_children(), cancelling, signal, Window::new(concurrency.limit()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a poll of a gather does with its children: visitors of them.
 
+use core::mem;
 use core::ops::ControlFlow;
 use core::pin::Pin;
 use core::task::{Context, Waker};
@@ -7,7 +8,7 @@ use core::task::{Context, Waker};
 use super::progress::Round;
 use crate::child::{Child as _, OnCancel};
 use crate::children::{Children, Index, Place, Step, Visit, Visitor};
-use crate::judge::End;
+use crate::judge::{End, Policy as _};
 use crate::settings::concurrency::Concurrency;
 use crate::settings::order::Order;
 use crate::trace::event;
@@ -39,6 +40,8 @@ pub(super) enum PassEnd {
     Cut(usize),
     /// The source gave as many children as it may in one poll.
     Drew,
+    /// As `Cut`: what is kept of the child at this position is handed out before.
+    Output(usize),
     /// The output of the child of this index ends the gather.
     Stopped(usize),
 }
@@ -69,20 +72,28 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
             true => Visit::From(0),
             // Of the children that have not started one may have been told.
             false if in_reverse => Visit::Woken { from: round.next.get(), below: usize::MAX },
+            // Goes on in index order, with those that have not started, before it goes round.
+            false if C::Policy::HANDS_OUT && !C::DRAWS => Visit::Ahead { from: round.next.get(), below: started },
             false => Visit::Woken { from: round.next.get(), below: started },
         };
         let starts_later = L::LIMITED && !is_first && !in_reverse && !C::DRAWS;
         let _ = children.as_mut().visit(which, &mut pass);
-        if starts_later && !matches!(pass.end, PassEnd::Stopped(_)) {
+        let is_over =
+            matches!(pass.end, PassEnd::Stopped(_)) || C::Policy::HANDS_OUT && !matches!(pass.end, PassEnd::Through);
+        if starts_later && !is_over {
             let _ = children.as_mut().visit(Visit::From(started), &mut pass);
+        }
+        if matches!(which, Visit::Ahead { .. }) && matches!(pass.end, PassEnd::Through) {
+            let _ = children.as_mut().visit(Visit::Ahead { from: 0, below: round.next.get() }, &mut pass);
         }
         if draws {
             pass.draw(children, ahead);
         }
         if let Some(began) = pass.began {
-            match C::KNOWS_WOKEN {
-                true => round.advance(began, pass.end.cut()),
-                false => *round = Round::behind(began),
+            match pass.end {
+                PassEnd::Output(last) => *round = Round::behind(last),
+                _ if C::KNOWS_WOKEN => round.advance(began, pass.end.cut()),
+                _ => *round = Round::behind(began),
             }
         }
         pass.end
@@ -97,9 +108,12 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
 
     #[inline(always)]
     fn into_pass<const DRAINS: bool>(self, may_cut: bool) -> Pass<'a, 'b, L, R, DRAINS> {
+        // In the first pass of a drain each child has its turn, so that all clean-ups begin.
+        let is_through = DRAINS && self.is_first;
         Pass {
             turn: self,
             may_cut,
+            is_through,
             began: None,
             fruitless: 0,
             polled_again: false,
@@ -115,7 +129,7 @@ impl PassEnd {
     fn cut(self) -> Option<usize> {
         match self {
             PassEnd::Cut(last) => Some(last),
-            PassEnd::Through | PassEnd::Drew | PassEnd::Stopped(_) => None,
+            PassEnd::Through | PassEnd::Drew | PassEnd::Output(_) | PassEnd::Stopped(_) => None,
         }
     }
 
@@ -124,6 +138,8 @@ impl PassEnd {
     pub(super) fn wait<C: Children>(self, children: Pin<&mut C>, waker: &Waker) {
         match self {
             PassEnd::Cut(_) | PassEnd::Drew => waker.wake_by_ref(),
+            // What is handed out makes the poll ready.
+            PassEnd::Output(_) => {}
             _ => children.rearm(waker),
         }
     }
@@ -144,6 +160,8 @@ impl<V: Visitor> Visitor for First<'_, V> {
 struct Pass<'a, 'b, L, R, const DRAINS: bool> {
     turn: Turn<'a, 'b, L, R>,
     may_cut: bool,
+    /// Outputs do not end the pass.
+    is_through: bool,
     /// The position of the first child that was polled.
     began: Option<usize>,
     /// How many in a row were woken, and pending again.
@@ -176,7 +194,10 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Pass<'_, '_, L, R, DRAINS> {
         self.may_cut = false;
         if let (Some(first), false) = (ahead, matches!(cut, PassEnd::Stopped(_))) {
             self.end = PassEnd::Through;
+            // All of them: nothing else would have them polled.
+            let is_through = mem::replace(&mut self.is_through, true);
             let _ = children.as_mut().visit(Visit::From(first), self);
+            self.is_through = is_through;
             if let PassEnd::Through = self.end {
                 self.end = cut;
             }
@@ -231,10 +252,11 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R
             concurrency.start(index);
             event!(TRACE, child = index; "child started");
         }
-        let has_room = index < concurrency.started();
         let position = place.position(index);
         self.began.get_or_insert(position);
         let is_cause = *cause == Some(index);
+        let (is_stop_kept, hands_out) = (keeps_all(&place), hands_out(&place));
+        let is_kept = !DRAINS || is_stop_kept;
         let step = match DRAINS {
             false => place.poll(cx),
             true if is_told => place.drain(cx, is_cause),
@@ -254,18 +276,20 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R
             }
             Step::Ended => {
                 self.fruitless = 0;
-                if has_room {
-                    concurrency.end();
-                }
+                concurrency.end(index, is_kept);
                 if is_told {
                     event!(DEBUG, child = index; "child drained");
                 } else {
                     event!(TRACE, child = index; "child ended");
                 }
+                if hands_out && is_kept && !self.is_through && concurrency.hands_out_next(index) {
+                    self.end = PassEnd::Output(position);
+                    return ControlFlow::Break(());
+                }
                 ControlFlow::Continue(())
             }
             Step::Stopped => {
-                concurrency.end();
+                concurrency.end(index, is_stop_kept);
                 self.end = PassEnd::Stopped(index);
                 ControlFlow::Break(())
             }
@@ -275,6 +299,15 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R
             }
         }
     }
+}
+
+/// Whether something is kept of a child however it ends.
+fn keeps_all<P: Place>(_: &P) -> bool {
+    P::Policy::KEEPS_ALL
+}
+
+fn hands_out<P: Place>(_: &P) -> bool {
+    P::Policy::HANDS_OUT
 }
 
 /// Tells or drops.
@@ -287,12 +320,11 @@ pub(super) struct Cancel<'a, L> {
 impl<L: Concurrency> Visitor for Cancel<'_, L> {
     #[inline(always)]
     fn visit(&mut self, index: usize, place: impl Place) -> ControlFlow<()> {
+        let is_kept = keeps_all(&place);
         match place.cancel(self.cause == Some(index)) {
             OnCancel::Drain => event!(DEBUG, child = index; "child told"),
             OnCancel::Drop => {
-                if L::LIMITED && index < self.concurrency.started() {
-                    self.concurrency.end();
-                }
+                self.concurrency.end(index, is_kept);
                 event!(DEBUG, child = index; "child dropped");
             }
         }
@@ -319,13 +351,14 @@ impl<L: Concurrency> Cancel<'_, L> {
 }
 
 /// Drops those that outlive the grace.
-pub(super) struct Abandon<'a, R> {
+pub(super) struct Abandon<'a, L, R> {
+    pub(super) concurrency: &'a mut L,
     pub(super) order: &'a R,
     /// The child that is the cause.
     pub(super) cause: Option<usize>,
 }
 
-impl<R: Order> Abandon<'_, R> {
+impl<L: Concurrency, R: Order> Abandon<'_, L, R> {
     /// All that are left, in the order in which they would have been told.
     pub(super) fn all<C: Children>(mut self, mut children: Pin<&mut C>) {
         if !R::IN_REVERSE {
@@ -340,13 +373,15 @@ impl<R: Order> Abandon<'_, R> {
     }
 }
 
-impl<R: Order> Visitor for Abandon<'_, R> {
+impl<L: Concurrency, R: Order> Visitor for Abandon<'_, L, R> {
     #[inline(always)]
     fn visit(&mut self, index: usize, mut place: impl Place) -> ControlFlow<()> {
         // One that was not told yet has lost its clean-up too, if it has one.
         let loses = !R::IN_REVERSE || index >= self.order.told_from() || place.child().drains();
         let end = if loses { End::Abandoned } else { End::Dropped };
+        let is_kept = keeps_all(&place);
         place.cut_off(end, self.cause == Some(index));
+        self.concurrency.end(index, is_kept);
         event!(DEBUG, child = index; "child dropped");
         ControlFlow::Continue(())
     }

@@ -117,6 +117,12 @@ impl OpenGroup<'_> {
         Positions(self.live | self.kept)
     }
 
+    /// The positions from this index on of those of which something is kept now.
+    #[inline]
+    pub(crate) fn kept(&self, from: usize) -> Positions {
+        Positions(self.kept & self.mask(from))
+    }
+
     fn mask(&self, from: usize) -> usize {
         match from.saturating_sub(self.first) {
             skipped if skipped < WIDTH => usize::MAX << skipped,

@@ -1,5 +1,6 @@
 //! What a restart makes of its generations: the plain result, or a report.
 
+use core::convert::Infallible;
 use core::fmt;
 
 use crate::children::Children;
@@ -105,6 +106,7 @@ impl<T, E> Judge<Result<T, E>> for Supervised {
 impl Policy for Supervised {
     const KEEPS_ALL: bool = true;
 
+    type Waits<K> = Infallible;
     type Output<K, X, S: Signal> = Report<K>;
 
     fn cause(index: usize) -> Cause {

@@ -5,13 +5,25 @@ pub trait Concurrency {
     /// Whether a child can be held back at all.
     const LIMITED: bool;
 
+    /// At most as many at a time.
+    fn limit(&self) -> usize;
     /// Children below this index have started.
     fn started(&self) -> usize;
     fn has_room(&self) -> bool;
     /// Starts the child of this index. Those below it have started, or have ended unstarted.
     fn start(&mut self, index: usize);
-    /// A child that had started has ended.
-    fn end(&mut self);
+    /// A child has ended, started or not. Whether something is kept of it.
+    fn end(&mut self, index: usize, is_kept: bool);
+
+    /// Whether the pass ends behind this child, so that what is kept of it is handed out before others are polled.
+    fn hands_out_next(&mut self, _: usize) -> bool {
+        false
+    }
+
+    /// The handshake begins. Whether what was kept until now is dropped, under a policy that keeps all or does not.
+    fn cancel(&mut self, keeps_all: bool) -> bool {
+        !keeps_all
+    }
 }
 
 /// All of them, in the first poll.
@@ -20,6 +32,11 @@ pub struct Unbounded;
 
 impl Concurrency for Unbounded {
     const LIMITED: bool = false;
+
+    #[inline]
+    fn limit(&self) -> usize {
+        usize::MAX
+    }
 
     #[inline]
     fn started(&self) -> usize {
@@ -35,7 +52,7 @@ impl Concurrency for Unbounded {
     fn start(&mut self, _: usize) {}
 
     #[inline]
-    fn end(&mut self) {}
+    fn end(&mut self, _: usize, _: bool) {}
 }
 
 /// At most so many at a time.
@@ -51,10 +68,20 @@ impl AtMost {
     pub(crate) fn new(limit: usize) -> Self {
         AtMost { limit, started: 0, running: 0 }
     }
+
+    /// As many that had started have ended.
+    pub(super) fn end_many(&mut self, count: usize) {
+        self.running -= count;
+    }
 }
 
 impl Concurrency for AtMost {
     const LIMITED: bool = true;
+
+    #[inline]
+    fn limit(&self) -> usize {
+        self.limit
+    }
 
     #[inline]
     fn started(&self) -> usize {
@@ -73,7 +100,9 @@ impl Concurrency for AtMost {
     }
 
     #[inline]
-    fn end(&mut self) {
-        self.running -= 1;
+    fn end(&mut self, index: usize, _: bool) {
+        if index < self.started {
+            self.running -= 1;
+        }
     }
 }

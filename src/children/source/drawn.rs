@@ -1,19 +1,22 @@
 //! Children that are drawn from a source while the gather runs.
 
+use core::array;
+use core::iter;
 use core::marker::PhantomData;
 use core::mem;
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 use core::pin::Pin;
+use core::slice;
 use core::task::{Context, Poll, Waker};
 
 use futures_core::Stream;
 use pin_project::{pin_project, pinned_drop};
 
-use super::line::{Entries, Line};
+use super::line::{Content, Entries, Line};
 use super::places::{Lend, Places};
 use crate::child::{Child, IntoChild};
-use crate::children::{Children, Indexed, Place, Visit, Visitor};
-use crate::judge::{End, Judge, Policy};
+use crate::children::{Children, HandOut, Indexed, Place, Visit, Visitor};
+use crate::judge::{End, Judge, Moment, Policy};
 
 type OutputOf<T> = <<T as Entries>::Child as Child>::Output;
 
@@ -26,6 +29,8 @@ pub struct Drawn<S, T: Places, P, X> {
     #[pin]
     places: T,
     line: Line,
+    /// Of children that have ended, and of which something waits to be handed out: a line for each moment.
+    waiting: [Line; 3],
     /// How many children were drawn.
     drawn: usize,
     /// How many of them have not ended.
@@ -43,6 +48,7 @@ impl<S, T: Places, P, X> Drawn<S, T, P, X> {
             source,
             places,
             line: Line::new(),
+            waiting: array::from_fn(|_| Line::new()),
             drawn: 0,
             live: 0,
             is_due: false,
@@ -64,9 +70,11 @@ impl<S, T: Places, P, X> Drawn<S, T, P, X> {
         let mut rest = Rest(self.as_mut());
         let mut this = rest.0.as_mut().project();
         this.source.set(None);
-        while let Some(position) = this.line.first() {
-            this.line.remove(this.places.as_mut(), position);
-            this.places.as_mut().entry(position).child().set(None);
+        for line in iter::once(this.line).chain(this.waiting) {
+            while let Some(position) = line.first() {
+                line.remove(this.places.as_mut(), position);
+                this.places.as_mut().entry(position).content().set(Content::Nothing);
+            }
         }
         *this.live = 0;
         mem::forget(rest);
@@ -83,24 +91,36 @@ impl<S, T: Places, P, X> PinnedDrop for Drawn<S, T, P, X> {
 impl<S, T, P, X> Drawn<S, T, P, X>
 where
     T: Places<Child: Child>,
-    P: Policy + Judge<OutputOf<T>, Kept = T::Kept, Stop = X>,
+    P: Policy<Waits<T::Kept> = T::Waits> + Judge<OutputOf<T>, Kept = T::Kept, Stop = X>,
 {
-    /// Shows the child of a place to the visitor, and gives the place back if the child has ended.
+    /// Shows the child of a place to the visitor. Gives the place back if the child has ended, and nothing of it waits.
     fn visit_place<V: Visitor>(self: Pin<&mut Self>, position: u32, visitor: &mut V) -> ControlFlow<()> {
         let mut this = self.project();
         let (mut entry, lend) = this.places.as_mut().lend(position);
         let index = entry.as_mut().index();
-        let child = entry.child();
+        let content = entry.content();
         let mut left = Left::Child;
-        let flow = visitor.visit(index, Drawing { child, left: &mut left, lend, position, policy: PhantomData::<P> });
-        match left {
-            Left::Child => return flow,
-            Left::Nothing => {}
-            Left::Kept(kept) => this.places.as_mut().keep(index, kept),
-            Left::Stopped(stop) => *this.stopped = Some(stop),
+        let flow = visitor.visit(index, Drawing { content, left: &mut left, lend, position, policy: PhantomData::<P> });
+        if let Left::Child = left {
+            return flow;
         }
         *this.live -= 1;
         this.line.remove(this.places.as_mut(), position);
+        match left {
+            Left::Child | Left::Nothing => {}
+            Left::Kept(kept) => {
+                let moment = P::moment(&kept);
+                match P::wait(kept) {
+                    Ok(waits) => {
+                        this.places.as_mut().entry(position).content().set(Content::Waits(waits));
+                        this.waiting[moment as usize].insert(this.places, position, index);
+                        return flow;
+                    }
+                    Err(kept) => this.places.as_mut().keep(index, kept),
+                }
+            }
+            Left::Stopped(stop) => *this.stopped = Some(stop),
+        }
         this.places.give_back(position);
         flow
     }
@@ -117,15 +137,15 @@ enum Left<K, X> {
 }
 
 /// A live child in its place, with its waker.
-struct Drawing<'a, C, K, X, W, P> {
-    child: Pin<&'a mut Option<C>>,
+struct Drawing<'a, C, W, K, X, L, P> {
+    content: Pin<&'a mut Content<C, W>>,
     left: &'a mut Left<K, X>,
-    lend: W,
+    lend: L,
     position: u32,
     policy: PhantomData<P>,
 }
 
-impl<C, K, X, W: Lend, P> Place for Drawing<'_, C, K, X, W, P>
+impl<C, W, K, X, L: Lend, P> Place for Drawing<'_, C, W, K, X, L, P>
 where
     C: Child,
     P: Policy + Judge<C::Output, Kept = K, Stop = X>,
@@ -139,12 +159,12 @@ where
 
     #[inline]
     fn child(&mut self) -> Pin<&mut C> {
-        self.child.as_mut().as_pin_mut().expect("a place in the line has a child")
+        self.content.as_mut().child().expect("a place in the line has a child")
     }
 
     #[inline]
     fn poll_with<R>(&mut self, cx: &mut Context<'_>, poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> R) -> R {
-        let child = self.child.as_mut().as_pin_mut().expect("a place in the line has a child");
+        let child = self.content.as_mut().child().expect("a place in the line has a child");
         self.lend.lend(cx, |cx| poll(child, cx))
     }
 
@@ -153,19 +173,19 @@ where
     #[inline]
     fn keep(mut self, end: End<C::Output>) {
         *self.left = Left::Kept(P::keep(end));
-        self.child.set(None);
+        self.content.set(Content::Nothing);
     }
 
     #[inline]
     fn stop(mut self, output: C::Output) {
         *self.left = Left::Stopped(P::stop(output));
-        self.child.set(None);
+        self.content.set(Content::Nothing);
     }
 
     #[inline]
     fn discard(mut self) {
         *self.left = Left::Nothing;
-        self.child.set(None);
+        self.content.set(Content::Nothing);
     }
 }
 
@@ -177,7 +197,7 @@ impl<S, T, P, X> Children for Drawn<S, T, P, X>
 where
     S: Stream<Item: IntoChild<Child = T::Child>>,
     T: Places<Child: Child>,
-    P: Policy + Judge<OutputOf<T>, Kept = T::Kept, Stop = X>,
+    P: Policy<Waits<T::Kept> = T::Waits> + Judge<OutputOf<T>, Kept = T::Kept, Stop = X>,
 {
     type Policy = P;
     type Kept = T::AllKept;
@@ -214,7 +234,7 @@ where
 
     fn visit<V: Visitor>(mut self: Pin<&mut Self>, which: Visit, visitor: &mut V) -> ControlFlow<()> {
         match which {
-            Visit::Woken { from, below } => {
+            Visit::Woken { from, below } | Visit::Ahead { from, below } => {
                 // Ranges of positions, of children below an index.
                 for range in (Visit::Woken { from, below: usize::MAX }).ranges() {
                     let mut woken = self.as_mut().project().places.woken(range);
@@ -262,8 +282,8 @@ where
                 let index = *this.drawn;
                 *this.drawn = index.checked_add(1).expect("a source gave more children than `usize` can count");
                 let position = this.places.as_mut().take();
-                this.places.as_mut().entry(position).child().set(Some(child));
-                this.line.push(this.places, position, index);
+                this.places.as_mut().entry(position).content().set(Content::Child(child));
+                this.line.insert(this.places, position, index);
                 *this.live += 1;
                 Some(index)
             }
@@ -283,7 +303,15 @@ where
     }
 
     fn discard_kept(self: Pin<&mut Self>) {
-        self.project().places.discard_kept();
+        let mut this = self.project();
+        this.places.as_mut().discard_kept();
+        for line in this.waiting {
+            while let Some(position) = line.first() {
+                line.remove(this.places.as_mut(), position);
+                this.places.as_mut().entry(position).content().set(Content::Nothing);
+                this.places.as_mut().give_back(position);
+            }
+        }
     }
 
     fn take_kept(self: Pin<&mut Self>) -> T::AllKept {
@@ -303,7 +331,7 @@ where
             return this.stopped.as_ref();
         }
         let position = this.line.first_from(this.places.as_mut(), index)?;
-        this.places.entry(position).child().as_pin_mut()?.output().and_then(P::stop_of)
+        this.places.entry(position).content().child()?.output().and_then(P::stop_of)
     }
 
     fn clear(mut self: Pin<&mut Self>) {
@@ -311,5 +339,46 @@ where
         let this = self.project();
         this.places.clear();
         *this.stopped = None;
+    }
+}
+
+impl<S, T, P, X> HandOut for Drawn<S, T, P, X>
+where
+    S: Stream<Item: IntoChild<Child = T::Child>>,
+    T: Places<Child: Child, Waits = <T as Places>::Kept>,
+    P: Policy<Waits<T::Kept> = T::Kept> + Judge<OutputOf<T>, Kept = T::Kept, Stop = X>,
+{
+    type Item = T::Kept;
+
+    // In a line by index, and all within the range.
+
+    fn first_kept(self: Pin<&mut Self>, _: Range<usize>, moment: Option<Moment>) -> Option<usize> {
+        let mut this = self.project();
+        let lines = match moment {
+            Some(moment) => slice::from_ref(&this.waiting[moment as usize]),
+            None => &this.waiting[..],
+        };
+        lines.iter().filter_map(Line::first).map(|position| this.places.as_mut().entry(position).index()).min()
+    }
+
+    fn last_kept(self: Pin<&mut Self>, _: Range<usize>) -> Option<usize> {
+        let mut this = self.project();
+        this.waiting.iter().filter_map(Line::last).map(|position| this.places.as_mut().entry(position).index()).max()
+    }
+
+    fn take_kept_at(self: Pin<&mut Self>, index: usize) -> T::Kept {
+        let mut this = self.project();
+        // One that is looked for is the first or the last of its line; one at which a pass ended may be anywhere.
+        let found = this.waiting.iter_mut().find_map(|line| {
+            let ends = [line.first(), line.last()].into_iter().flatten();
+            let candidates = ends.chain(line.first_from(this.places.as_mut(), index));
+            let position = { candidates }.find(|position| this.places.as_mut().entry(*position).index() == index)?;
+            Some((line, position))
+        });
+        let (line, position) = found.expect("something is kept of that child");
+        line.remove(this.places.as_mut(), position);
+        let kept = this.places.as_mut().entry(position).content().take_waiting();
+        this.places.give_back(position);
+        kept.expect("something waits in every place of these lines")
     }
 }

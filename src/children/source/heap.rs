@@ -36,9 +36,9 @@ const SHRINKS: usize = 64;
 const SOURCE: usize = 0;
 
 /// The places of a source, and what is kept of the children.
-pub struct Heap<C, K> {
+pub struct Heap<C, W, K> {
     /// By their numbers.
-    chunks: Vec<Option<Chunk<C>>>,
+    chunks: Vec<Option<Chunk<C, W>>>,
     /// Chunks with children that may have room for more. A number that has none, or no chunk, is passed over.
     roomy: Vec<u32>,
     /// Chunks without a child. They are taken when no other has room, so that a chunk with few children may become empty.
@@ -51,8 +51,8 @@ pub struct Heap<C, K> {
     kept: AllKept<K>,
 }
 
-struct Chunk<C> {
-    entries: Pin<Box<[Entry<C>]>>,
+struct Chunk<C, W> {
+    entries: Pin<Box<[Entry<C, W>]>>,
     wakers: WakerBlock,
     /// A bit for each place that holds nothing.
     vacant: usize,
@@ -61,9 +61,9 @@ struct Chunk<C> {
 }
 
 // Children are pinned in their chunks, never in the handle; what is kept is never pinned.
-impl<C, K> Unpin for Heap<C, K> {}
+impl<C, W, K> Unpin for Heap<C, W, K> {}
 
-impl<C> Chunk<C> {
+impl<C, W> Chunk<C, W> {
     fn new(number: u32) -> Self {
         let places = WIDTH.min(FIRST << number.min(WIDTH.ilog2()));
         let entries: Box<[_]> = (0..places).map(|_| Entry::vacant()).collect();
@@ -81,7 +81,7 @@ impl<C> Chunk<C> {
     }
 }
 
-impl<C, K> Heap<C, K> {
+impl<C, W, K> Heap<C, W, K> {
     pub(super) fn new() -> Self {
         Heap {
             chunks: Vec::new(),
@@ -94,7 +94,7 @@ impl<C, K> Heap<C, K> {
         }
     }
 
-    fn chunk(&mut self, position: u32) -> (&mut Chunk<C>, usize) {
+    fn chunk(&mut self, position: u32) -> (&mut Chunk<C, W>, usize) {
         let (number, offset) = (position as usize / WIDTH, position as usize % WIDTH);
         (self.chunks[number].as_mut().expect("a place in use keeps its chunk"), offset)
     }
@@ -197,15 +197,16 @@ impl<C, K> Heap<C, K> {
     }
 }
 
-impl<C, K> Entries for Heap<C, K> {
+impl<C, W, K> Entries for Heap<C, W, K> {
     type Child = C;
+    type Waits = W;
 
-    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<C>> {
+    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<C, W>> {
         let (chunk, offset) = self.get_mut().chunk(position);
         element(chunk.entries.as_mut(), offset)
     }
 
-    fn peek(&self, position: u32) -> &Entry<C> {
+    fn peek(&self, position: u32) -> &Entry<C, W> {
         let chunk = self.chunks[position as usize / WIDTH].as_ref();
         &chunk.expect("a place in use keeps its chunk").entries[position as usize % WIDTH]
     }
@@ -231,7 +232,7 @@ pub struct Woken {
     chunk: Option<usize>,
 }
 
-impl<C, K> Places for Heap<C, K> {
+impl<C, W, K> Places for Heap<C, W, K> {
     type Kept = K;
     type AllKept = Vec<K>;
     type Woken = Woken;
@@ -282,7 +283,7 @@ impl<C, K> Places for Heap<C, K> {
         this.trim(MOST_EMPTY + this.used());
     }
 
-    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<C>>, PlacesWaker<'_>) {
+    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<C, W>>, PlacesWaker<'_>) {
         let (Chunk { entries, wakers, .. }, offset) = self.get_mut().chunk(position);
         (element(entries.as_mut(), offset), PlacesWaker { wakers, offset })
     }

@@ -9,36 +9,37 @@ use core::task::{Context, Poll, Waker};
 use futures_core::Stream;
 use pin_project::pin_project;
 
-use super::line::{Entries, Entry};
+use super::line::{Content, Entries, Entry};
 use super::places::{Lend, Places};
 use crate::children::array::element;
 
 /// `N` places. Children and source are polled with the caller's waker, whether they were woken or not.
 #[pin_project]
-pub struct Inline<C, K, const N: usize> {
+pub struct Inline<C, W, K, const N: usize> {
     #[pin]
-    entries: [Entry<C>; N],
+    entries: [Entry<C, W>; N],
     /// Whether a place holds nothing.
     is_vacant: [bool; N],
     /// Nothing is stored of it.
     kept: PhantomData<fn(K)>,
 }
 
-impl<C, K, const N: usize> Inline<C, K, N> {
+impl<C, W, K, const N: usize> Inline<C, W, K, N> {
     pub(super) fn new() -> Self {
         Inline { entries: array::from_fn(|_| Entry::vacant()), is_vacant: [true; N], kept: PhantomData }
     }
 }
 
-impl<C, K, const N: usize> Entries for Inline<C, K, N> {
+impl<C, W, K, const N: usize> Entries for Inline<C, W, K, N> {
     type Child = C;
+    type Waits = W;
 
-    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<C>> {
+    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<C, W>> {
         let entries: Pin<&mut [_]> = self.project().entries;
         element(entries, position as usize)
     }
 
-    fn peek(&self, position: u32) -> &Entry<C> {
+    fn peek(&self, position: u32) -> &Entry<C, W> {
         &self.entries[position as usize]
     }
 }
@@ -52,7 +53,7 @@ impl Lend for CallersWaker {
     }
 }
 
-impl<C, K, const N: usize> Places for Inline<C, K, N> {
+impl<C, W, K, const N: usize> Places for Inline<C, W, K, N> {
     type Kept = K;
     type AllKept = ();
     type Woken = Range<usize>;
@@ -87,7 +88,7 @@ impl<C, K, const N: usize> Places for Inline<C, K, N> {
         self.project().is_vacant[position as usize] = true;
     }
 
-    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<C>>, CallersWaker) {
+    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<C, W>>, CallersWaker) {
         (self.entry(position), CallersWaker)
     }
 
@@ -116,5 +117,9 @@ impl<C, K, const N: usize> Places for Inline<C, K, N> {
 
     fn take_kept(self: Pin<&mut Self>) {}
 
-    fn clear(self: Pin<&mut Self>) {}
+    fn clear(mut self: Pin<&mut Self>) {
+        for position in 0..N as u32 {
+            self.as_mut().entry(position).content().set(Content::Nothing);
+        }
+    }
 }

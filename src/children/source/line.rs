@@ -9,22 +9,48 @@ const NOBODY: u32 = u32::MAX;
 
 /// A place: for one child after another, each with its neighbours in the line.
 #[pin_project]
-pub struct Entry<C> {
+pub struct Entry<C, W> {
     #[pin]
-    child: Option<C>,
+    content: Content<C, W>,
     /// How many children were drawn before this one.
     pub(super) index: usize,
     previous: u32,
     next: u32,
 }
 
-impl<C> Entry<C> {
-    pub(super) fn vacant() -> Self {
-        Entry { child: None, index: 0, previous: NOBODY, next: NOBODY }
+/// What lies in a place. If nothing ever waits, `W` has no value, and this is an `Option`.
+#[pin_project(project = ContentProj, project_replace = ContentOwned)]
+pub enum Content<C, W> {
+    Nothing,
+    Child(#[pin] C),
+    /// What is kept of a child that has ended, until it is handed out.
+    Waits(W),
+}
+
+impl<C, W> Content<C, W> {
+    pub(super) fn child(self: Pin<&mut Self>) -> Option<Pin<&mut C>> {
+        match self.project() {
+            ContentProj::Child(child) => Some(child),
+            ContentProj::Nothing | ContentProj::Waits(_) => None,
+        }
     }
 
-    pub(super) fn child(self: Pin<&mut Self>) -> Pin<&mut Option<C>> {
-        self.project().child
+    /// Leaves nothing.
+    pub(super) fn take_waiting(self: Pin<&mut Self>) -> Option<W> {
+        match self.project_replace(Content::Nothing) {
+            ContentOwned::Waits(waits) => Some(waits),
+            ContentOwned::Nothing | ContentOwned::Child(_) => None,
+        }
+    }
+}
+
+impl<C, W> Entry<C, W> {
+    pub(super) fn vacant() -> Self {
+        Entry { content: Content::Nothing, index: 0, previous: NOBODY, next: NOBODY }
+    }
+
+    pub(super) fn content(self: Pin<&mut Self>) -> Pin<&mut Content<C, W>> {
+        self.project().content
     }
 
     pub(super) fn index(self: Pin<&mut Self>) -> usize {
@@ -35,14 +61,16 @@ impl<C> Entry<C> {
 /// Where places are found by their positions.
 pub trait Entries {
     type Child;
+    /// What is kept of a child in its place.
+    type Waits;
 
-    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<Self::Child>>;
+    fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<Self::Child, Self::Waits>>;
 
     /// For `Debug`.
-    fn peek(&self, position: u32) -> &Entry<Self::Child>;
+    fn peek(&self, position: u32) -> &Entry<Self::Child, Self::Waits>;
 }
 
-/// A line through the places of live children, by growing index. Removing from it takes constant time.
+/// A line through the places of live children, or of those of which something waits, by growing index. Removing from it takes constant time.
 pub struct Line {
     first: u32,
     last: u32,
@@ -55,6 +83,10 @@ impl Line {
 
     pub(super) fn first(&self) -> Option<u32> {
         position(self.first)
+    }
+
+    pub(super) fn last(&self) -> Option<u32> {
+        position(self.last)
     }
 
     pub(super) fn next<T: Entries>(entries: Pin<&mut T>, of: u32) -> Option<u32> {
@@ -93,14 +125,26 @@ impl Line {
         at
     }
 
-    pub(super) fn push<T: Entries>(&mut self, mut entries: Pin<&mut T>, new: u32, index: usize) {
+    /// Puts a place where its index belongs. Takes time for those behind it.
+    pub(super) fn insert<T: Entries>(&mut self, mut entries: Pin<&mut T>, new: u32, index: usize) {
+        let (mut previous, mut next) = (self.last, NOBODY);
+        while let Some(candidate) = position(previous) {
+            let entry = entries.as_mut().entry(candidate).project();
+            if *entry.index < index {
+                break;
+            }
+            (previous, next) = (*entry.previous, candidate);
+        }
         let entry = entries.as_mut().entry(new).project();
-        (*entry.index, *entry.previous, *entry.next) = (index, self.last, NOBODY);
-        match position(self.last) {
-            Some(last) => *entries.entry(last).project().next = new,
+        (*entry.index, *entry.previous, *entry.next) = (index, previous, next);
+        match position(previous) {
+            Some(previous) => *entries.as_mut().entry(previous).project().next = new,
             None => self.first = new,
         }
-        self.last = new;
+        match position(next) {
+            Some(next) => *entries.entry(next).project().previous = new,
+            None => self.last = new,
+        }
     }
 
     pub(super) fn remove<T: Entries>(&mut self, mut entries: Pin<&mut T>, old: u32) {

@@ -36,7 +36,7 @@ pub trait Places: Entries {
     fn give_back(self: Pin<&mut Self>, position: u32);
 
     /// A place, and the waker of its child.
-    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<Self::Child>>, Self::Lend<'_>);
+    fn lend(self: Pin<&mut Self>, position: u32) -> (Pin<&mut Entry<Self::Child, Self::Waits>>, Self::Lend<'_>);
 
     /// Begins a pass over the places in a range of positions whose children were woken.
     fn woken(self: Pin<&mut Self>, range: Range<usize>) -> Self::Woken;
