@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::future::{pending, ready};
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use gather::{CancelExt, Cancelled, Limit, RestartError, from_stream_const, gather, restart};
 
 #[test]
@@ -84,4 +85,26 @@ fn a_source_without_an_allocator() {
 
     let failing = futures_util::stream::iter([Ok(()), Err("failed"), Ok(())].map(ready));
     assert_eq!(pollster::block_on(gather(from_stream_const::<1, _>(failing))), Err("failed"));
+}
+
+#[test]
+fn outputs_as_they_come() {
+    pollster::block_on(async {
+        let told = pending::<Result<i32, &str>>().cleanup(|| ready(()));
+        let mut values = std::pin::pin!(gather((told, ready(Ok(1)), ready(Err("failed")))).as_completed());
+        assert_eq!(values.next().await, Some(Ok((1, 1))));
+        assert_eq!(values.next().await, Some(Err("failed")));
+        assert_eq!(values.next().await, None);
+
+        let sum = Cell::new(0);
+        let add = |index, value: usize| {
+            sum.set(sum.get() + index * value);
+            ready(())
+        };
+        gather([1, 2, 3].map(ready)).settle().as_completed().for_each(add).await;
+        assert_eq!(sum.take(), 8);
+        let children = stream::iter([1, 2, 3].map(ready));
+        gather(from_stream_const::<2, _>(children)).settle().as_completed().for_each(add).await;
+        assert_eq!(sum.take(), 8);
+    });
 }

@@ -62,6 +62,15 @@ mod source {
     mod places;
 }
 
+/// Outputs as they come.
+#[cfg(feature = "alloc")]
+mod completed {
+    mod each;
+    mod items;
+    mod passes;
+    mod scenarios;
+}
+
 /// A group that is restarted.
 #[cfg(feature = "alloc")]
 mod restart {

@@ -120,24 +120,34 @@ pub fn run<'a>(
             // Who is drawn behind one that fails in its first poll, or after a signal, is not there.
             continue;
         }
-        let _at = At(format!("{}, {container:?}, pending first: {pending_first}", scenario.name));
-        let stage = Stage::new();
-        let mut group = Some(make(stage.children(scenario.kinds), &stage));
-        if pending_first {
-            assert!(stage.world.poll(group.as_mut().unwrap().as_mut()).is_pending());
-            stage.world.log.expect("");
-        }
-        for line in scenario.script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let line = match (line.strip_prefix("pending: "), line.strip_prefix("ready: ")) {
-                (Some(line), _) if pending_first => line,
-                (_, Some(line)) if !pending_first => line,
-                (None, None) => line,
-                _ => continue,
-            };
-            run_line(line, &stage, &mut group);
-        }
-        assert!(group.is_none(), "the script ends with a result or a drop");
+        run_in(scenario, &format!("{container:?}"), pending_first, &make);
     }
+}
+
+/// The same in one of them.
+pub fn run_in<'a>(
+    scenario: &Scenario,
+    container: &str,
+    pending_first: bool,
+    make: impl Fn([LocalBoxChild<'static, Output>; 3], &Stage) -> Any<'a, String>,
+) {
+    let _at = At(format!("{}, {container}, pending first: {pending_first}", scenario.name));
+    let stage = Stage::new();
+    let mut group = Some(make(stage.children(scenario.kinds), &stage));
+    if pending_first {
+        assert!(stage.world.poll(group.as_mut().unwrap().as_mut()).is_pending());
+        stage.world.log.expect("");
+    }
+    for line in scenario.script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let line = match (line.strip_prefix("pending: "), line.strip_prefix("ready: ")) {
+            (Some(line), _) if pending_first => line,
+            (_, Some(line)) if !pending_first => line,
+            (None, None) => line,
+            _ => continue,
+        };
+        run_line(line, &stage, &mut group);
+    }
+    assert!(group.is_none(), "the script ends with a result or a drop");
 }
 
 fn run_line(line: &str, stage: &Stage, group: &mut Option<Any<'_, String>>) {
