@@ -1,11 +1,10 @@
-//! [`from_tokio`]: guide::from_tokio
-//! [`from_futures`]: guide::from_futures
-//! [`from_asyncio`]: guide::from_asyncio
+//! [`children`]: guide::children
 //! [`cancellation`]: guide::cancellation
-//! [`recipes`]: guide::recipes
+//! [`performance`]: guide::performance
+//! [`executors`]: guide::executors
 //! [`embedded`]: guide::embedded
 // The package does not contain this file, so docs.rs has no page to link to. There the link stays on its own heading.
-//! [CONTRIBUTING.md]: #contributing
+//! [CONTRIBUTING.md]: #contributing-license
 #![doc = ""]
 #![doc = include_str!("guide/pictures.md")]
 #![doc = ""]
