@@ -31,8 +31,9 @@ async fn worker(stop: impl Future) -> Ended {
     let stopped = async {
         stop.await;
     };
-    gather((work, stopped)).race().await;
-    yield_now().await; // in earnest: flush, commit, say goodbye
+    // `stopped` comes first: a worker that is told before it has begun does not begin.
+    gather((stopped, work)).race().await;
+    yield_now().await; // in real code: flush, commit, say goodbye
     Ok("cleaned up")
 }
 
@@ -42,7 +43,7 @@ fn told_by_a_cancellation_token() -> impl Child<Output = Ended> {
     worker(token.clone().cancelled_owned()).on_cancel(move |_| token.cancel())
 }
 
-/// event-listener. It listens before the child begins: a notification is not kept for who comes later.
+/// event-listener. It listens before the child begins: a notification is not kept for later listeners.
 fn told_by_an_event() -> impl Child<Output = Ended> {
     let event = event_listener::Event::new();
     worker(event.listen()).on_cancel(move |_| {
@@ -50,7 +51,7 @@ fn told_by_an_event() -> impl Child<Output = Ended> {
     })
 }
 
-/// async-channel. Closing it tells all who hold a receiver, now and later.
+/// async-channel. Closing it tells every receiver, now and later.
 fn told_by_a_closed_channel() -> impl Child<Output = Ended> {
     let (stop, stopped) = async_channel::bounded::<()>(1);
     worker(async move { stopped.recv().await }).on_cancel(move |_| {
