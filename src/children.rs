@@ -102,7 +102,8 @@ pub trait Container: sealed::Sealed {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be gathered",
     label = "not a tuple of up to 16 children, an array, a `Vec` or a boxed slice of them",
-    note = "several children: `gather((a, b))`; a single one, also a group: `gather([child])`"
+    note = "several children: `(a, b)`; a single one, also a group: `[child]`",
+    note = "a factory of `restart` returns its children at once, not a future of them: put an `await` into the child that needs it"
 )]
 #[cfg_attr(
     feature = "alloc",

@@ -8,6 +8,7 @@
 //! | [`servers`] | connections from a listener, a graceful shutdown, limits, the order in which services stop |
 //! | [`restart`] | limits, backoff, an orderly end |
 //! | [`supervision`] | one-for-all, one-for-one, rest-for-one, background children, trees |
+//! | [`errors`] | what the compiler prints for the usual mistakes, and what to write instead |
 //! | [`from_asyncio`] | for users of `asyncio.gather` and `TaskGroup` |
 //! | [`from_tokio`] | for users of `tokio::try_join!`, `select!` and `JoinSet` |
 //! | [`from_futures`] | for users of `try_join_all`, `select_all` and `FuturesUnordered` |
@@ -41,6 +42,9 @@ pub mod restart {}
 
 #[doc = include_str!("guide/supervision.md")]
 pub mod supervision {}
+
+#[doc = include_str!("guide/errors.md")]
+pub mod errors {}
 
 #[doc = include_str!("guide/executors.md")]
 pub mod executors {}
