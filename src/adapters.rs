@@ -1,19 +1,19 @@
-//! How a child is cancelled: the adapters of a future that make it a draining child.
+//! Adapters of futures: how a child is cancelled.
 //!
-//! The adapters call their closures through a function pointer that is made where the closure's signature is known, and
-//! so are children whatever the type of the closure is. With a bound on the closure in place of it, an adapter whose
-//! closure borrows would not be known to be a child where the compiler has erased lifetimes, and a task that gathers it
-//! not to be `Send` ("implementation of `FnOnce` is not general enough", rust-lang/rust#102211).
+//! An adapter calls its closure through a function pointer, which is made where the signature of the closure is known. So
+//! it is a child whatever the type of the closure is. If it had a bound on the closure instead, then wherever the compiler
+//! has erased lifetimes, an adapter with a closure that borrows would not be a child, and a task that gathers it would not
+//! be `Send` ("implementation of `FnOnce` is not general enough", rust-lang/rust#102211).
 
-/// Gives each adapter the methods that make another child of it. They are inherent, so that no trait has to be imported
-/// for them: those of `Child` would clash with those of a future's extensions.
+/// Gives an adapter the methods that turn it into another child. They are inherent, as importing `Child` for them would
+/// make `map` of a future ambiguous beside `futures_util::FutureExt`.
 macro_rules! impl_adapter {
     ($Adapter:ident<$($lifetime:lifetime,)? $($Parameter:ident $(: $Bound:ident)?),+>) => {
         impl<$($lifetime,)? $($Parameter $(: $Bound)?),+> $Adapter<$($lifetime,)? $($Parameter),+>
         where
             Self: $crate::Child,
         {
-            /// Passes its output through `map`. See [`Child::map`](crate::Child::map).
+            /// Converts the output by `map`. See [`Child::map`](crate::Child::map).
             pub fn map<Op, Mapped>(self, map: Op) -> $crate::Map<Self, Op, Mapped>
             where
                 Op: FnOnce(<Self as $crate::Child>::Output) -> Mapped,
@@ -21,7 +21,7 @@ macro_rules! impl_adapter {
                 $crate::Child::map(self, map)
             }
 
-            /// Passes its error through `map`. See [`Child::map_err`](crate::Child::map_err).
+            /// Converts the error by `map`. See [`Child::map_err`](crate::Child::map_err).
             pub fn map_err<Value, Error, Op, Mapped>(self, map: Op) -> $crate::Map<Self, Op, Result<Value, Mapped>>
             where
                 Self: $crate::Child<Output = Result<Value, Error>>,
@@ -30,8 +30,7 @@ macro_rules! impl_adapter {
                 $crate::Child::map_err(self, map)
             }
 
-            /// Makes one `Result` of its output, which is one within another. See
-            /// [`Child::flatten`](crate::Child::flatten).
+            /// Turns a result within a result into one. See [`Child::flatten`](crate::Child::flatten).
             pub fn flatten<Value, Error, Outer>(self) -> $crate::Map<Self, (), Result<Value, Error>>
             where
                 Self: $crate::Child<Output = Result<Result<Value, Error>, Outer>>,
@@ -78,36 +77,36 @@ pub use self::map::Map;
 pub use self::on_cancel::WithHook;
 pub use self::shield::Shield;
 
-/// Extension of every [`Future`]: how it is cancelled as a child of a gather.
+/// Adapters of every [`Future`] that choose how it is cancelled as a child of a gather.
 ///
 /// | the child | when the gather is cancelled |
 /// |---|---|
-/// | plain | is dropped in place, at once |
-/// | [`on_cancel`](Self::on_cancel) | is told through the hook, then polled to its own end |
-/// | [`cleanup`](Self::cleanup) | is dropped in place, then its clean-up is polled to its end |
-/// | [`finally`](Self::finally) | the same; its clean-up also runs when it ends by itself |
-/// | [`shield`](Self::shield) | is told nothing, and polled to its own end |
+/// | plain, without an adapter | is dropped in place, at once |
+/// | [`on_cancel`](Self::on_cancel) | is told by a hook, then polled until it ends by itself |
+/// | [`cleanup`](Self::cleanup) | is dropped in place, then its clean-up is polled until it ends |
+/// | [`finally`](Self::finally) | the same; the clean-up also runs if it ends by itself |
+/// | [`shield`](Self::shield) | is told nothing, and polled until it ends by itself |
 ///
-/// All but a plain one hold the gather back until they have ended, at most for its `grace`. None of them runs when the
-/// gather is dropped: dropping is not draining.
+/// For a choice between them see [`children`](crate::guide::children).
 ///
-/// The adapters are [`Child`](crate::Child)ren and no longer futures, so that none of them is awaited by mistake outside of a gather,
-/// where nobody would tell it anything. So each has a `map`, a `map_err`, a `flatten` and a `cancel_when` of its own; a
-/// future's extensions come before the adapter. An adapter takes no second one but [`cancel_when`](Self::cancel_when),
-/// which cancels one child by a signal of its own.
+/// The gather waits for all but plain children, at most for its `grace`. If the gather is dropped, no hook and no clean-up
+/// runs.
+///
+/// An adapter is a [`Child`](crate::Child) and not a future, so it cannot be awaited by mistake outside of a gather, where it
+/// would never be told. Apply the extensions of `futures_util` before the adapter; after it there are `map`, `map_err`,
+/// `flatten` and [`cancel_when`](Self::cancel_when), and no second adapter.
 pub trait CancelExt: Future + Sized {
-    /// Told through the hook when the gather is cancelled, then polled until it ends by itself.
+    /// Calls `hook` when the gather is cancelled, then polls the future until it ends by itself.
     ///
-    /// The hook runs at most once, before any child is polled again, and also for a future that was never polled (it
-    /// may hold a task that was spawned before). It does not run once the future has ended.
+    /// The hook runs at most once, before any child is polled again. It does not run if the future has ended. It also runs
+    /// if the future was never polled, since that may be the handle of a task that runs already.
     ///
-    /// A future that was never polled begins its work after the hook, in the drain. One that is to do nothing then
-    /// looks first whether it was told; or it gets a [`cleanup`](Self::cleanup) or a [`shield`](Self::shield), which
-    /// drop it.
+    /// A future that was never polled begins its work after the hook, in the drain. If it should not, let it check first
+    /// whether it was told, or use [`cleanup`](Self::cleanup) or [`shield`](Self::shield), which drop it.
     ///
     /// # Examples
     ///
-    /// A task of tokio's is aborted when its sibling fails, and waited for until it is really gone:
+    /// When its sibling fails, a task of tokio is aborted, and the group waits until it is gone:
     ///
     /// ```
     /// use gather::{CancelExt, gather};
@@ -135,18 +134,16 @@ pub trait CancelExt: Future + Sized {
         WithHook::new(self, hook)
     }
 
-    /// Dropped in place when the gather is cancelled; then `make` is called and its future polled to its end. The child
-    /// ends without a result.
+    /// Drops the future in place when the gather is cancelled, then calls `make` and polls the future that it returns. The
+    /// child ends without a result.
     ///
-    /// `make` is called when the drain polls the child for the first time: all plain siblings are gone by then. A
-    /// future that was never polled has nothing to clean up: it is dropped, and `make` is not called. Nor is it when
-    /// the future has ended by itself: what belongs to every end goes into the future (see
-    /// [`cancellation`](crate::guide::cancellation), "At every end"). A sibling before it that fails at once is enough
-    /// for it never to be polled.
+    /// `make` is called when the drain polls the child for the first time; all plain siblings are gone by then. It is not
+    /// called if the future was never polled, as there is nothing to clean up; note that a sibling before it that fails at
+    /// once is enough for that. Nor is it called if the future ends by itself; for a clean-up at every end use
+    /// [`finally`](Self::finally). If `make` is not called, it is dropped with the child.
     ///
-    /// What the clean-up ends with is dropped, an `Err` too: handle it in there. `make` that is not called is dropped
-    /// with the child. The future and the clean-up cannot both hold a `&mut` of one thing; a `RefCell` gives it to one
-    /// after the other.
+    /// The output of the clean-up is dropped, even if it is an `Err`, so handle errors inside. The future and its clean-up
+    /// cannot both hold a `&mut` to the same thing; use a `RefCell`, or [`cancellable`](crate::cancellable()).
     ///
     /// # Examples
     ///
@@ -172,15 +169,15 @@ pub trait CancelExt: Future + Sized {
         Cleanup::new(self, make)
     }
 
-    /// As [`cleanup`](Self::cleanup), and the clean-up also runs when the future ends by itself: at every end.
+    /// Like [`cleanup`](Self::cleanup), but the clean-up also runs if the future ends by itself.
     ///
-    /// `make` is called once, when the future has been destroyed, because it ended or because it was cut off. It is not
-    /// called for a future that was never polled, nor when the gather is dropped.
+    /// `make` is called once, after the future was dropped, whether it had ended or was cancelled. It is not called if the
+    /// future was never polled or if the gather is dropped.
     ///
-    /// Until the clean-up has ended, the future's output is kept. If that output ends the gather (an `Err` under
-    /// fail-fast), the siblings are cancelled in the poll in which the *future* ended: the clean-up goes on beside theirs,
-    /// within the same [`grace`](crate::Group::grace). When the grace is over first, the clean-up is dropped, and the
-    /// output is not lost. A future that is cut off ends without a result.
+    /// The output of the future is kept until the clean-up has ended. If that output ends the gather (an `Err` under
+    /// fail-fast), the siblings are cancelled in the poll in which the *future* ended, and the clean-up runs beside theirs,
+    /// within the same [`grace`](crate::Group::grace). If the grace is over first, the clean-up is dropped, but the output
+    /// is not lost. If the future was cancelled, the child ends without a result.
     ///
     /// # Examples
     ///
@@ -210,10 +207,10 @@ pub trait CancelExt: Future + Sized {
         Finally::new(self.cleanup(make))
     }
 
-    /// Told nothing when the gather is cancelled, and polled until it ends by itself.
+    /// Polls the future until it ends by itself, even if the gather is cancelled.
     ///
-    /// A future that was never polled is dropped. One that never ends by itself holds the gather back until its `grace`
-    /// is over.
+    /// A future that was never polled is dropped. If the future never ends by itself, the gather waits until its `grace` is
+    /// over.
     ///
     /// # Examples
     ///
@@ -241,26 +238,26 @@ pub trait CancelExt: Future + Sized {
     /// Cancels this child alone when `signal` is ready, whatever it is ready with. The output becomes
     /// `Result<Output, Cancelled>`.
     ///
-    /// *When to use.* To cancel one child and let its siblings go on, as asyncio's `task.cancel()` does; for a time limit of
-    /// one child after which it may still clean up; to kick one connection. Every adapter has this method too. A child
-    /// written by hand gets it by way of [`map`](crate::Child::map), and a group of futures by its own
+    /// *When to use.* To cancel one child and let its siblings go on, like asyncio's `task.cancel()`: a time limit for one
+    /// child, after which it may still clean up; closing one connection. Every adapter has this method too. A child
+    /// written by hand gets it after a [`map`](crate::Child::map); a group has its own
     /// [`cancel_when`](crate::Group::cancel_when).
     ///
-    /// *Outcomes.* `Ok` with the child's output, or `Err(Cancelled)`. In a fail-fast group each is an output like any
-    /// other, so `Err(Cancelled)` cancels the siblings; [`flatten`](crate::Child::flatten) and [`map`](crate::Child::map) make of it what
-    /// they need.
+    /// *Outcomes.* `Ok` with the child's output, or `Err(Cancelled)`. In a fail-fast group `Err(Cancelled)` is an error like
+    /// any other and cancels the siblings; convert it with [`map`](crate::Child::map) if it should not, and with
+    /// [`flatten`](crate::Child::flatten) if the output is a `Result` itself.
     ///
-    /// *Cancellation.* The signal is polled before the child in every poll. When it is ready, the child is cancelled as its
-    /// kind is, in that poll: a plain one is dropped, another one is told and drained. It ends with `Err(Cancelled)` when
-    /// its drain has ended; what the drain ended with is dropped. So a child that would have ended in the poll in which
-    /// its signal is ready is cancelled. One whose signal is ready at first never starts; its `on_cancel` hook runs, as
-    /// that of any child that was never polled.
+    /// *Cancellation.* In every poll the signal is polled before the child. When it is ready, the child is cancelled in the
+    /// same poll: a plain one is dropped, any other is told and drained. It ends with `Err(Cancelled)` when its drain has
+    /// ended, whose output is dropped. So if the child would have ended in that poll, it is cancelled nevertheless. If the
+    /// signal is ready in the first poll, the child never starts; its `on_cancel` hook runs, as for any child that was
+    /// never polled.
     ///
-    /// Cancelled by its group, the child is drained as without a signal, and ends with `Ok` of a late result, if it has one;
-    /// if its own signal was ready before, with `Err(Cancelled)`. The signal is dropped when it was ready, when the child
-    /// has ended or its output is known, and when the group cancels it.
+    /// If the group cancels the child, it is drained as without a signal, and ends with `Ok` of its late result, if there is
+    /// one; with `Err(Cancelled)`, if its own signal had been ready before. The signal is dropped when it was ready, when
+    /// the child has ended or its output is known, and when the group cancels the child.
     ///
-    /// *Panics.* One of the signal leaves the group's poll, as a panic of the child does.
+    /// *Panics.* A panic of the signal leaves the group's poll, like a panic of the child.
     ///
     /// # Examples
     ///
@@ -282,7 +279,7 @@ pub trait CancelExt: Future + Sized {
     /// assert_eq!(goodbyes.get(), 1);
     /// ```
     ///
-    /// A time limit for each of several children; whoever exceeds it says goodbye, and the others go on:
+    /// A time limit for each of several children. A child that exceeds it says goodbye, and the others go on:
     ///
     /// ```
     /// use gather::{CancelExt, Cancelled, gather};

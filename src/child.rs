@@ -5,26 +5,26 @@ use core::task::{Context, Poll};
 
 use crate::adapters::Map;
 
-/// What a gather polls: every [`Future`] is one, and a thing with its own way to stop can be one.
+/// What a gather polls. Every [`Future`] is a child; implement the trait for something that stops in a way of its own.
 ///
-/// *When to use.* A future needs nothing: it is a *plain* child, and cancelling it drops it in place. A future that
-/// wants to clean up asynchronously gets an adapter of [`CancelExt`](crate::CancelExt). Implement the trait by hand for
-/// a thing that is no future but can be polled and told to stop, such as a DMA transfer.
+/// *When to use.* A future works as it is: it is a *plain* child, and is dropped in place when it is cancelled. If it has to
+/// clean up asynchronously, wrap it in an adapter of [`CancelExt`](crate::CancelExt). Implement the trait by hand for
+/// something that is not a future but can be polled and asked to stop, such as a DMA transfer.
 ///
-/// *Calls.* The gather calls [`poll_child`](Self::poll_child) until it is ready, and then destroys the child. If the
-/// gather is cancelled before that, it calls [`cancel`](Self::cancel) once, also on a child that was never polled. A
-/// child that answers [`OnCancel::Drop`] is dropped in place at once; one that answers [`OnCancel::Drain`] is polled
-/// through [`poll_drain`](Self::poll_drain) until that is ready or the grace is over.
+/// *Calls.* The gather calls [`poll_child`](Self::poll_child) until it is ready, and then drops the child. If the gather is
+/// cancelled before that, it calls [`cancel`](Self::cancel) once, even if the child was never polled. A child that returns
+/// [`OnCancel::Drop`] is dropped in place at once. A child that returns [`OnCancel::Drain`] is polled by
+/// [`poll_drain`](Self::poll_drain) until that is ready or the grace is over.
 ///
-/// *Cancellation.* Whatever the child owes the world when it goes without an answer (the gather was dropped, the grace
-/// is over, a sibling panicked) it must do in its destructor: it is not told then.
+/// *Cancellation.* A child may also be dropped without a call of `cancel`: when the gather is dropped, when the grace is over,
+/// or when a sibling panics. What must be done even then belongs in its destructor.
 ///
-/// *An output before the end.* A child whose output is known before it has ended, such as one that cleans up after its
-/// work, shows it through [`output`](Self::output). If that output ends the group, the group need not wait for the
-/// clean-up to cancel the siblings.
+/// *An output before the end.* A child may know its output before it has ended, for example while it cleans up after its
+/// work. It shows that output by [`output`](Self::output). If the output ends the group, the siblings are cancelled at
+/// once, not after the clean-up.
 ///
-/// *Its output* is made what the siblings need by [`map`](Self::map), [`map_err`](Self::map_err) and
-/// [`flatten`](Self::flatten).
+/// *Conversions.* [`map`](Self::map), [`map_err`](Self::map_err) and [`flatten`](Self::flatten) convert the output to what
+/// the siblings need.
 ///
 /// # Examples
 ///
@@ -33,7 +33,7 @@ use crate::adapters::Map;
 /// use core::task::{Context, Poll};
 /// use gather::{Child, OnCancel, gather};
 ///
-/// /// A transfer that goes on by itself, and must be stopped and seen to have stopped before its buffer may go.
+/// /// A transfer that runs on its own. Its buffer must not be freed before it has stopped.
 /// #[derive(Default)]
 /// struct Transfer {
 ///     stopping: bool,
@@ -43,7 +43,7 @@ use crate::adapters::Map;
 ///     type Output = Result<usize, &'static str>;
 ///
 ///     fn poll_child(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-///         Poll::Pending // in real code: register `cx.waker()` for the interrupt, then look
+///         Poll::Pending // in real code: register `cx.waker()` for the interrupt, then check
 ///     }
 ///
 ///     fn cancel(mut self: Pin<&mut Self>) -> OnCancel {
@@ -70,62 +70,62 @@ pub trait Child {
     /// What it ends with.
     type Output;
 
-    /// Polls it towards its end. It is not called `poll`, which would clash with [`Future::poll`].
+    /// Polls the child. The name is not `poll`, because that would clash with [`Future::poll`].
     ///
-    /// Not called again once it was ready; after [`cancel`](Self::cancel) only by [`poll_drain`](Self::poll_drain), as
-    /// its default does.
+    /// Not called again once it was ready. After [`cancel`](Self::cancel) the gather calls
+    /// [`poll_drain`](Self::poll_drain) instead, which by default calls this.
     fn poll_child(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output>;
 
-    /// Tells it that it is cancelled, and asks what should become of it.
+    /// Tells the child that it is cancelled. Returns whether to drop it at once or to drain it; by default
+    /// [`OnCancel::Drop`].
     ///
-    /// Called at most once, also on a child that was never polled, and never after [`poll_child`](Self::poll_child) was
-    /// ready. All children of the gather are told, in index order, before any of them is polled again. By default it
-    /// answers [`OnCancel::Drop`]. If it panics, the panic comes out of the gather's poll.
+    /// Called at most once, even if the child was never polled, and never after [`poll_child`](Self::poll_child) was ready.
+    /// All children of the gather are told, in index order, before any of them is polled again (unless the group has
+    /// [`cancel_in_reverse`](crate::Group::cancel_in_reverse)). If it panics, the panic leaves the gather's poll.
     fn cancel(self: Pin<&mut Self>) -> OnCancel {
         OnCancel::Drop
     }
 
-    /// Polled in place of [`poll_child`](Self::poll_child) once [`cancel`](Self::cancel) has answered
-    /// [`OnCancel::Drain`]: for the first time in that same poll of the gather, without a wake (under
-    /// [`concurrency`](crate::Group::concurrency), when there is room for it); after that when it has woken its waker. `None`: it has ended without a result. By default it polls [`poll_child`](Self::poll_child) on,
-    /// to a late result.
+    /// Called instead of [`poll_child`](Self::poll_child) once [`cancel`](Self::cancel) has returned [`OnCancel::Drain`].
+    /// Ready with `None`, the child has ended without a result. By default it calls [`poll_child`](Self::poll_child).
+    ///
+    /// The first call comes in the same poll of the gather as `cancel`, without a wake; under
+    /// [`concurrency`](crate::Group::concurrency), as soon as there is room. Further calls come after wakes.
     fn poll_drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
         self.poll_child(cx).map(Some)
     }
 
-    /// Its output, if that is known before it has ended. By default `None`.
+    /// The output, if it is known before the child has ended. By default `None`.
     ///
-    /// Looked at when [`poll_child`](Self::poll_child) is pending. If this output ends the group (an `Err` under
-    /// fail-fast), the group is cancelled in that very poll, with this child as the cause. The child is then told like
-    /// its siblings, and polled through [`poll_drain`](Self::poll_drain) until it has ended.
+    /// Called after [`poll_child`](Self::poll_child) was pending. If the output ends the group (an `Err` under fail-fast),
+    /// the group is cancelled in that same poll, with this child as the cause. The child is then told like its siblings,
+    /// and polled by [`poll_drain`](Self::poll_drain) until it has ended.
     ///
-    /// A child that shows an output keeps it until it has ended with it, or until
-    /// [`take_output`](Self::take_output) has taken it.
+    /// A child that shows an output keeps it until it ends with it, or until [`take_output`](Self::take_output) takes it.
     ///
     /// # Panics
     ///
-    /// It should not. A group that a shown output has ended panics in the poll in which this child ends or is dropped, if
-    /// it then has no output, or one that would not have ended the group. Otherwise the output that it ends with counts,
-    /// also if it showed another one.
+    /// It should not panic. If the output that it showed has ended the group, and it then ends or is dropped without an
+    /// output, or with one that would not have ended the group, the group panics in that poll. In all other cases the output
+    /// that it ends with counts, even if it differs from the one that it showed.
     fn output(self: Pin<&mut Self>) -> Option<&Self::Output> {
         None
     }
 
-    /// Takes the output that is known before it has ended. By default `None`.
+    /// Takes the output that is known before the child has ended. By default `None`.
     ///
-    /// Called at most once: when the child is about to be dropped although it has not ended, because it answered
-    /// [`OnCancel::Drop`] or the grace is over, so that its output is not lost; or by an adapter that changes the output,
-    /// as soon as [`output`](Self::output) shows it. In the second case the child is polled on through
+    /// Called at most once, in one of two cases. First, the child is about to be dropped before its end, because it returned
+    /// [`OnCancel::Drop`] or because the grace is over; taking the output keeps it from being lost. Second, an adapter that
+    /// converts the output takes it as soon as [`output`](Self::output) shows it. From then on the child is polled by
     /// [`poll_drain`](Self::poll_drain), whether it was told or not, and ends with `None`.
     fn take_output(self: Pin<&mut Self>) -> Option<Self::Output> {
         None
     }
 
-    /// Passes its output through `map`, also one that comes during the drain.
+    /// Converts the output by `map`, also one that comes during the drain.
     ///
-    /// Where a future's extensions are imported beside this trait, `map` of a future is ambiguous: import one of the two,
-    /// or write `Child::map(future, ..)`. The adapters and the groups have this method, `map_err` and `flatten` without
-    /// an import.
+    /// If `futures_util::FutureExt` is imported beside this trait, `future.map(..)` is ambiguous: import only one of the two,
+    /// or write `Child::map(future, ..)`. Adapters and groups have this method, `map_err` and `flatten` without an import.
     ///
     /// # Examples
     ///
@@ -150,7 +150,7 @@ pub trait Child {
         Map::new(self, map, |map, output| map(output))
     }
 
-    /// Passes its error through `map`, as [`Result::map_err`] does; also one that comes during the drain.
+    /// Converts the error by `map`, as [`Result::map_err`] does, also one that comes during the drain.
     ///
     /// # Examples
     ///
@@ -168,11 +168,11 @@ pub trait Child {
         Map::new(self, map, |map, output: Result<T, E>| output.map_err(map))
     }
 
-    /// Makes one `Result` of an output that is one within another: the outer error becomes one of the inner type.
+    /// Turns an output of `Result<Result<T, E>, J>` into `Result<T, E>`; the outer error is converted into the inner type.
     ///
-    /// For what wraps the result of the work into one of its own: the handle of a spawned task, a timeout, a
-    /// [`cancel_when`](crate::CancelExt::cancel_when). Without it a task whose job fails is a child that succeeds, with a
-    /// value that is an `Err`: its siblings go on, and a supervisor of it does not restart.
+    /// *When to use.* Around anything that wraps the result of its work in another one: the handle of a spawned task, a
+    /// timeout, a [`cancel_when`](crate::CancelExt::cancel_when). Without it, a task whose job fails is a child that
+    /// succeeds with the value `Err(..)`: its siblings go on, and a supervisor does not restart it.
     ///
     /// # Examples
     ///
@@ -186,7 +186,7 @@ pub trait Child {
     /// let bad = async { Err::<(), _>(Error::from(ErrorKind::AddrInUse)) };
     /// let good = std::future::pending::<Result<(), Error>>();
     ///
-    /// // Cancelled, a task is aborted and waited for; dropped with its group, it is aborted.
+    /// // If the group is cancelled, the task is aborted and waited for; if the group is dropped, it is aborted.
     /// let bad = AbortOnDropHandle::new(tokio::spawn(bad)).on_cancel(|task| task.abort()).flatten();
     /// let good = AbortOnDropHandle::new(tokio::spawn(good)).on_cancel(|task| task.abort()).flatten();
     /// assert_eq!(gather((bad, good)).await.unwrap_err().kind(), ErrorKind::AddrInUse);
@@ -200,23 +200,23 @@ pub trait Child {
         Map::new(self, (), |(), output: Result<Result<T, E>, J>| output?)
     }
 
-    /// Whether a child of this type can have something to drain. If not, a group of such children has no code for that.
+    /// Whether a child of this type can drain. A group of children that cannot has no code for it.
     #[doc(hidden)]
     const DRAINS: bool = true;
 
-    /// The same for an output before its end.
+    /// Whether a child of this type can show an output before its end.
     #[doc(hidden)]
     const SHOWS: bool = true;
 
-    /// Whether something is lost when it is dropped untold, so that `tracing` warns of it.
+    /// Whether a clean-up is lost if the child is dropped without being told; `tracing` then warns.
     #[doc(hidden)]
     fn drains(self: Pin<&mut Self>) -> bool {
         true
     }
 }
 
-/// What can be given to [`gather`](crate::gather()) as a child: every [`Child`], and so every future; and a
-/// [`Group`](crate::Group) or a [`Supervisor`](crate::Supervisor), which runs its own handshake when it is cancelled.
+/// What [`gather`](crate::gather()) takes as a child: every [`Child`], so also every future; and every
+/// [`Group`](crate::Group) and [`Supervisor`](crate::Supervisor), which cancels its own children when it is cancelled.
 ///
 /// # Examples
 ///
@@ -237,13 +237,13 @@ pub trait Child {
     note = "pass an `async` block, or what calling an `async fn` or a closure returns; the closure of `cleanup` must return a future"
 )]
 pub trait IntoChild: Sized {
-    /// The child that it becomes.
+    /// The child it becomes.
     type Child: Child;
 
-    /// Makes it a child.
+    /// Turns it into a child.
     fn into_child(self) -> Self::Child;
 
-    /// All of them. Those that are children already stay where they are.
+    /// Turns all of them into children. Those that are children already stay in place.
     #[cfg(feature = "alloc")]
     #[doc(hidden)]
     fn into_children(children: alloc::vec::Vec<Self>) -> alloc::vec::Vec<Self::Child> {
@@ -279,7 +279,7 @@ impl<F: Future + ?Sized> Child for F {
     }
 }
 
-/// A child's answer to [`Child::cancel`].
+/// What [`Child::cancel`] returns: drop the child, or drain it.
 ///
 /// # Examples
 ///
@@ -298,8 +298,8 @@ impl<F: Future + ?Sized> Child for F {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnCancel {
-    /// Drop it in place, at once.
+    /// Drop the child in place, at once.
     Drop,
-    /// Poll it through [`Child::poll_drain`] until it has ended, or until the grace is over.
+    /// Poll the child by [`Child::poll_drain`] until it has ended or the grace is over.
     Drain,
 }

@@ -31,15 +31,15 @@ use crate::trace::{Loses, Scope, event, span};
 
 pub use group::{GatherOf, Group, gather};
 
-/// The future of a [`Group`]: what it resolves to, and when, is said at [`gather`] and at the settings.
+/// The future of a [`Group`]. For what it resolves to, and when, see [`gather`] and the settings of [`Group`].
 ///
-/// Its parameters are not written by hand: [`GatherOf`] names the future of a group.
+/// To name the type use [`GatherOf`], not the parameters.
 ///
-/// `Debug` shows the phase, the cause once there is one, and the state of each child; of more than 16 children the
-/// counts, and the indices of the first live ones, which keep a drain from ending. It polls nothing. It and
+/// `Debug` shows the phase, the cause once there is one, and the state of each child. Of more than 16 children it shows the
+/// counts and the indices of the first live ones, for which a drain still waits. It polls nothing. `Debug` and
 /// [`is_terminated`](FusedFuture::is_terminated) take a shared reference to a gather that may be running, as their
-/// signatures force it. Around a child that borrows from itself, as an `async` block may, this is the open question of
-/// rust-lang/rust#137750, and Miri reports it; the crate itself never does so.
+/// signatures demand. Around a child that borrows from itself, as an `async` block may, this is the open question of
+/// rust-lang/rust#137750, and Miri reports it. The crate itself never calls them.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct Gather<C: Indexed, K = Cancelling, S = NoSignal, L = Unbounded> {

@@ -16,24 +16,23 @@ pub use report::{GatherError, Outcomes, Report};
 /// use gather::{Cause, gather};
 /// use std::future::{pending, ready};
 ///
-/// // Both would fail: the lower index is polled first and is the cause, and the other one is never polled.
+/// // Both would fail. The lower index is polled first and is the cause; the other child is never polled.
 /// let report = pollster::block_on(gather([ready(Err::<(), _>("a")), ready(Err("b"))]).report());
 /// assert_eq!(report.cause, Cause::Failed(0));
-/// // The signal is ready at first: nobody is started.
+/// // The signal is ready in the first poll, so no child starts.
 /// let report = pollster::block_on(gather([pending::<Result<(), ()>>()]).cancel_when(ready(())).report());
 /// assert_eq!(report.cause, Cause::Cancelled);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Every child ended by itself, and none of them ended the gather: after `settle` also if some failed, after `any`
-    /// if all did.
+    /// Every child ended by itself. After `settle` some of them may have failed; after `any` all have.
     Completed,
     /// The child of this index failed.
     Failed(usize),
-    /// The child of this index won an `any` or a `race`.
+    /// The child of this index won, in an `any` or a `race`.
     Won(usize),
-    /// Cancelled from outside: by the signal of `cancel_when`, or by its parent, where it is a child itself.
+    /// The gather was cancelled from outside: by the signal of `cancel_when`, or by the group whose child it is.
     Cancelled,
 }
 
@@ -69,10 +68,10 @@ impl fmt::Display for Cause {
 
 /// What became of one child.
 ///
-/// | it had asked to be told | it ended before the cause | after the cause | was cut off |
+/// | the child | ended before the cause | ended after it | did not end |
 /// |---|---|---|---|
-/// | no (plain) | `Done`, `Failed` | | `Dropped` |
-/// | yes | `Done`, `Failed` | `Drained` | `Abandoned`: the grace was over; `Dropped`: a `shield` or `cleanup` had never been polled |
+/// | is plain | `Done`, `Failed` | | `Dropped` |
+/// | drains | `Done`, `Failed` | `Drained` | `Abandoned`: the grace was over; `Dropped`: a `shield` or `cleanup` that was never polled |
 ///
 /// # Examples
 ///
@@ -89,22 +88,22 @@ impl fmt::Display for Cause {
 #[must_use = "an outcome may be a failure"]
 #[non_exhaustive]
 pub enum Outcome<T, E> {
-    /// It ended by itself with a value, before any cancellation.
+    /// The child ended by itself with a value, before any cancellation.
     Done(T),
-    /// It ended by itself with an error, before any cancellation.
+    /// The child ended by itself with an error, before any cancellation.
     Failed(E),
-    /// It was cancelled, and ran to its end. `None`: it ended without a result, as a clean-up does.
+    /// The child was cancelled, and ended after that; with `None`, without a result, as a `cleanup` does.
     ///
-    /// An answer to a cancellation is not a failure, nor is it the success that it would have been before.
+    /// This counts neither as a failure nor as a success.
     Drained(Option<Result<T, E>>),
-    /// It was dropped when it was cancelled: it was plain, or it had never started.
+    /// The child was dropped when it was cancelled: it was plain, or had never started.
     Dropped,
-    /// It was told, and dropped before its end when the grace was over.
+    /// The child was told, and was dropped before its end because the grace was over.
     Abandoned,
 }
 
 impl<T, E> Outcome<T, E> {
-    /// Whether it is [`Done`](Outcome::Done).
+    /// Whether this is [`Done`](Outcome::Done).
     ///
     /// # Examples
     ///
@@ -118,7 +117,7 @@ impl<T, E> Outcome<T, E> {
         matches!(self, Outcome::Done(_))
     }
 
-    /// Whether it is [`Failed`](Outcome::Failed). An error that came late, in the drain, is none.
+    /// Whether this is [`Failed`](Outcome::Failed). A late error, in the drain, does not count.
     ///
     /// # Examples
     ///
@@ -132,7 +131,7 @@ impl<T, E> Outcome<T, E> {
         matches!(self, Outcome::Failed(_))
     }
 
-    /// The value, if it is [`Done`](Outcome::Done). See [`late`](Outcome::late) for one that came in the drain.
+    /// The value, if this is [`Done`](Outcome::Done). For a late one see [`late`](Outcome::late).
     ///
     /// # Examples
     ///
@@ -151,8 +150,8 @@ impl<T, E> Outcome<T, E> {
         }
     }
 
-    /// The error, if it has [`Failed`](Outcome::Failed). See [`late`](Outcome::late) for one that came in the drain.
-    /// To take it out, see [`err`](Outcome::err).
+    /// The error, if this is [`Failed`](Outcome::Failed). For a late one see [`late`](Outcome::late). To move it out see
+    /// [`err`](Outcome::err).
     ///
     /// # Examples
     ///
@@ -172,7 +171,7 @@ impl<T, E> Outcome<T, E> {
         }
     }
 
-    /// The error taken out, if it has [`Failed`](Outcome::Failed), as [`Result::err`] does.
+    /// Moves the error out, if this is [`Failed`](Outcome::Failed), as [`Result::err`] does.
     ///
     /// # Examples
     ///
@@ -191,7 +190,7 @@ impl<T, E> Outcome<T, E> {
         }
     }
 
-    /// What a [`Drained`](Outcome::Drained) one ended with, if anything.
+    /// The late result of a [`Drained`](Outcome::Drained) child, if it has one.
     ///
     /// # Examples
     ///
@@ -205,7 +204,7 @@ impl<T, E> Outcome<T, E> {
     /// #     polls += 1;
     /// #     if polls == 1 { Poll::Pending } else { Poll::Ready(Err::<(), _>("disk full")) }
     /// # });
-    /// // `insert` takes its time, and fails when it is already cancelled.
+    /// // `insert` ends late, with an error, when it is already cancelled.
     /// let pair = gather((insert.shield(), ready(Err::<(), _>("refused"))));
     /// let report = pollster::block_on(pair.report());
     /// assert_eq!(report.outcomes.0.late(), Some(Err("disk full")));
@@ -218,7 +217,7 @@ impl<T, E> Outcome<T, E> {
     }
 }
 
-/// The gather was cancelled from outside: the signal of `cancel_when` came before its end.
+/// The error of a gather that was cancelled from outside, by the signal of `cancel_when`.
 ///
 /// # Examples
 ///

@@ -31,10 +31,10 @@ pub use limit::Limit;
 pub use report::{GivenUp, RestartReport};
 pub use supervisor::{Supervisor, restart};
 
-/// The future of a [`Supervisor`]: what it resolves to, and when, is said at [`restart`] and at the settings.
+/// The future of a [`Supervisor`]. For what it resolves to, and when, see [`restart`] and the settings of [`Supervisor`].
 ///
-/// `Debug` shows the state, the count of restarts and, while there is one, the generation's gather. It polls nothing. Of
-/// it and [`is_terminated`](FusedFuture::is_terminated) holds what [`Gather`] says of its own.
+/// `Debug` shows the state, the count of restarts and the gather of the generation, if there is one. It polls nothing. For
+/// `Debug` and [`is_terminated`](FusedFuture::is_terminated) see also [`Gather`].
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct Restart<I, M, C: Indexed, T, L, K = Cancelling, S = NoSignal, W = Always, O = Nobody, B = NoBackoff> {

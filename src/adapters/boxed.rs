@@ -1,4 +1,4 @@
-//! Children of one type out of children of many.
+//! Boxed children: one type for children of many.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -7,7 +7,7 @@ use core::task::{Context, Poll};
 
 use crate::child::{Child, IntoChild, OnCancel};
 
-/// What a box calls its child by. [`Child`] has a constant, so there is no `dyn Child`.
+/// The calls of a boxed child. [`Child`] has constants, so there is no `dyn Child`.
 trait Boxed {
     type Output;
 
@@ -102,7 +102,7 @@ macro_rules! boxed {
 }
 
 boxed! {
-    /// Any child in a box, so that one `Vec` can hold plain ones, draining ones and groups.
+    /// Any child in a box. So one `Vec` can hold plain children, draining children and groups.
     ///
     /// # Examples
     ///
@@ -119,7 +119,7 @@ boxed! {
 }
 
 boxed! {
-    /// As [`BoxChild`], for children that need not be `Send`.
+    /// Like [`BoxChild`], for children that are not `Send`.
     ///
     /// # Examples
     ///

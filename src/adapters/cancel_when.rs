@@ -9,7 +9,7 @@ use pin_project::pin_project;
 use crate::child::{Child, OnCancel};
 use crate::outcome::Cancelled;
 
-/// Child of [`CancelExt::cancel_when`](crate::CancelExt::cancel_when): the child before it, until a signal of its own is
+/// Child of [`CancelExt::cancel_when`](crate::CancelExt::cancel_when): the inner child, until a signal of its own is
 /// ready.
 ///
 /// # Examples

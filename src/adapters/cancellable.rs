@@ -1,4 +1,4 @@
-//! A future that is told through a signal that it was given.
+//! A future that is cancelled through a signal, and cleans up by itself.
 
 mod signal;
 mod sync;
@@ -13,33 +13,33 @@ use pin_project::pin_project;
 pub use self::signal::CancelSignal;
 use crate::child::{Child, OnCancel};
 
-/// A child that is told through a [`CancelSignal`], and cleans up in its own code: it keeps its `&mut` to what it owns until
-/// its very end.
+/// A child that learns of its cancellation from a [`CancelSignal`] and cleans up in its own code, with the same `&mut` as
+/// its work.
 ///
-/// *When to use.* Where the work and what follows it need the same thing: a transaction is committed or rolled back on the
-/// connection that it ran on. With [`cleanup`](crate::CancelExt::cleanup) and [`finally`](crate::CancelExt::finally), which
-/// need no signal and no allocator, the work and its clean-up are two futures, and cannot both hold a `&mut`.
+/// *When to use.* If the work and its clean-up need the same thing: a transaction is committed or rolled back on the
+/// connection on which it ran. [`cleanup`](crate::CancelExt::cleanup) and [`finally`](crate::CancelExt::finally) need no
+/// signal and no allocator, but there the work and the clean-up are two futures, and cannot both hold a `&mut`.
 ///
-/// `make` is called at once, with the signal of this child. Its future is the child; an `async` closure fits. So in a
+/// `make` is called at once, with the signal of this child, and returns its future; an `async` closure fits. In a
 /// [`restart`](crate::restart()) each generation has a new signal.
 ///
-/// *Outcomes.* What the future ends with.
+/// *Outcomes.* The output of the future.
 ///
-/// *Cancellation.* Cancelled while it is pending, its signal is set, everything that waits for the signal is woken, and
-/// the future is polled to its own end, which is a late result. A future that was never polled is dropped. Either way
-/// clones of the signal that live elsewhere, as in a spawned task, see that it is set. If the child is dropped without
-/// being cancelled, the signal stays unset.
+/// *Cancellation.* If the future is pending, the signal is set, everything that waits for the signal is woken, and the
+/// future is polled until it ends by itself; its output is a late result. If it was never polled, it is dropped. In both
+/// cases clones of the signal elsewhere, in a spawned task for example, see that it is set. If the child is dropped without
+/// being cancelled, the signal is not set.
 ///
-/// *Panics.* One of `make` leaves this call. If a waker panics while the signal is set, the others are woken all the same,
-/// and the panic then leaves the group's poll.
+/// *Panics.* A panic of `make` leaves this call. If a waker panics while the signal is being set, the others are woken
+/// nevertheless, and the panic then leaves the group's poll.
 ///
-/// *Complexity.* One allocation, and one more for each further future that waits for the signal at the same time; what
-/// they leave is used again. Setting the signal takes time in proportion to the most that ever waited at once. No lock is
-/// taken, so an interrupt may wait for a signal too. Needs the feature `alloc` and a target with compare-and-swap.
+/// *Complexity.* One allocation, and one more for each further future that waits for the signal at the same time; their
+/// memory is used again. Setting the signal takes time proportional to the most futures that ever waited at once. It takes
+/// no lock, so an interrupt may wait for a signal too. Needs the feature `alloc` and a target with compare-and-swap.
 ///
 /// # Examples
 ///
-/// A transaction, which rolls back at every end that is not its success:
+/// A transaction that rolls back at every end but success:
 ///
 /// ```
 /// use gather::{CancelSignal, cancellable, gather};
@@ -72,7 +72,7 @@ use crate::child::{Child, OnCancel};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// // A task of tokio's: the child is `Send`, and borrows.
+/// // In a task of tokio: the children are `Send`, and borrow.
 /// let task = tokio::spawn(async {
 ///     let [mut one, mut other] = [Connection::default(), Connection::default()];
 ///     let long = vec!["UPDATE stock"; 1000];
@@ -81,7 +81,7 @@ use crate::child::{Child, OnCancel};
 ///         cancellable(async |cancel| transaction(&mut other, &["INSERT INTO nowhere"], cancel).await),
 ///     ));
 ///     assert_eq!(group.await, Err("no such table"));
-///     // Both rolled back: the one that failed, and the one that was cancelled for it.
+///     // Both rolled back: the one that failed, and the one that was cancelled because of it.
 ///     assert_eq!(other.0, ["BEGIN", "INSERT INTO nowhere", "ROLLBACK"]);
 ///     assert_eq!(one.0.last(), Some(&"ROLLBACK"));
 ///     assert!(one.0.len() < 10);

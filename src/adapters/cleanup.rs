@@ -1,4 +1,4 @@
-//! A future that is dropped when it is cancelled, before its clean-up is driven.
+//! A future that is dropped when it is cancelled, and then its clean-up is polled.
 
 use core::fmt;
 use core::pin::Pin;
@@ -8,7 +8,7 @@ use pin_project::pin_project;
 
 use crate::child::{Child, OnCancel};
 
-/// Child of [`CancelExt::cleanup`](crate::CancelExt::cleanup). Its closure is dropped with it, or once it was called.
+/// Child of [`CancelExt::cleanup`](crate::CancelExt::cleanup). The closure is dropped after its call, or with the child.
 ///
 /// # Examples
 ///
@@ -16,7 +16,7 @@ use crate::child::{Child, OnCancel};
 /// use gather::{CancelExt, Cleanup, gather};
 /// use std::future::{Ready, ready};
 ///
-/// // The third parameter is the clean-up's future.
+/// // The third parameter is the future of the clean-up.
 /// let child: Cleanup<Ready<Result<u8, ()>>, fn() -> Ready<()>, Ready<()>> = ready(Ok(1)).cleanup(|| ready(()));
 /// assert_eq!(pollster::block_on(gather([child])), Ok([1]));
 /// ```
@@ -29,7 +29,7 @@ pub struct Cleanup<F, M, C> {
     call: fn(M) -> C,
 }
 
-/// What is alive of a [`Cleanup`]; dropping it drops just that.
+/// The part of a [`Cleanup`] that is alive; dropping this drops it.
 #[pin_project(project = StageProj)]
 enum Stage<F, C> {
     Work {
@@ -37,7 +37,7 @@ enum Stage<F, C> {
         work: F,
         started: bool,
     },
-    /// Cancelled: the work is gone, its clean-up is not made yet.
+    /// Cancelled: the work was dropped, and `make` was not called yet.
     Cancelled,
     Cleaning(#[pin] C),
 }
@@ -68,7 +68,7 @@ impl<F: Future, M, C: Future> Child for Cleanup<F, M, C> {
         match stage.as_mut().project() {
             StageProj::Work { started: false, .. } => return OnCancel::Drop,
             StageProj::Work { started: true, .. } => stage.set(Stage::Cancelled),
-            // The work has ended by itself: see `Finally`.
+            // The work has ended by itself; the clean-up is that of a `Finally`.
             StageProj::Cancelled | StageProj::Cleaning(_) => {}
         }
         OnCancel::Drain

@@ -1,4 +1,4 @@
-//! One child out of two kinds.
+//! One of two kinds of children.
 
 use core::fmt;
 use core::pin::Pin;
@@ -8,11 +8,11 @@ use pin_project::pin_project;
 
 use crate::child::{Child, OnCancel};
 
-/// One of two children that have one type of output: for a place in a group whose kind of child is chosen at run time.
+/// One of two kinds of children with the same type of output, chosen at run time.
 ///
-/// *When to use.* Where both are futures, a future's own `Either` does. With more kinds than two, or children whose
-/// types cannot be written, see [`BoxChild`](crate::BoxChild); this needs no allocator, and is as large as the larger of
-/// the two. A [`Group`](crate::Group) becomes a child of its own by [`into_child`](crate::IntoChild::into_child).
+/// *When to use.* If both are plain futures, `futures_util::future::Either` does the same. For more than two kinds, or for
+/// types that cannot be written, use [`BoxChild`](crate::BoxChild). This needs no allocator, and is as large as the larger
+/// of the two. A [`Group`](crate::Group) is turned into a child by [`into_child`](crate::IntoChild::into_child).
 ///
 /// # Examples
 ///
@@ -37,13 +37,13 @@ use crate::child::{Child, OnCancel};
 #[pin_project(project = EitherProj)]
 #[must_use = "a child does nothing unless it is gathered"]
 pub enum EitherChild<A, B> {
-    /// The one.
+    /// The first kind.
     Left(#[pin] A),
-    /// The other.
+    /// The second kind.
     Right(#[pin] B),
 }
 
-/// Calls the method of the child that it is.
+/// Calls the method of the child inside.
 macro_rules! delegate {
     ($either:ident.$method:ident($($argument:ident)?)) => {
         match $either.project() {

@@ -1,4 +1,4 @@
-//! A clean-up at every end of a future.
+//! A future with a clean-up at every end.
 
 use core::fmt;
 use core::pin::Pin;
@@ -17,7 +17,7 @@ use crate::child::{Child, OnCancel};
 /// use gather::{CancelExt, Finally, gather};
 /// use std::future::{Ready, ready};
 ///
-/// // The third parameter is the clean-up's future.
+/// // The third parameter is the future of the clean-up.
 /// let child: Finally<Ready<Result<u8, ()>>, fn() -> Ready<()>, Ready<()>> = ready(Ok(1)).finally(|| ready(()));
 /// assert_eq!(pollster::block_on(gather([child])), Ok([1]));
 /// ```
@@ -26,7 +26,7 @@ use crate::child::{Child, OnCancel};
 pub struct Finally<F: Future, M, C, O = <F as Future>::Output> {
     #[pin]
     cleanup: Cleanup<F, M, C>,
-    /// Of the work, once that has ended by itself.
+    /// The output of the work, once that has ended by itself.
     output: Option<O>,
 }
 

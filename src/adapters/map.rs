@@ -1,4 +1,4 @@
-//! A child whose output is passed through a closure.
+//! A child whose output is converted by a closure.
 
 use core::fmt;
 use core::mem;
@@ -9,12 +9,11 @@ use pin_project::pin_project;
 
 use crate::child::{Child, OnCancel};
 
-/// Child of [`map`](Child::map), [`map_err`](Child::map_err) and [`flatten`](Child::flatten): the child before it, with
-/// its output passed through a closure.
+/// Child of [`map`](Child::map), [`map_err`](Child::map_err) and [`flatten`](Child::flatten): the inner child, with its
+/// output converted by a closure.
 ///
-/// The closure is called once, as soon as the output is known: when the child ends by itself or in its drain, or, of a
-/// child that shows its [`output`](Child::output) before it has ended, then. It is dropped with the child, or once it was
-/// called.
+/// The closure is called once, as soon as the output is known: when the inner child ends, by itself or in its drain, or when
+/// it shows its [`output`](Child::output) before that. The closure is dropped after its call, or with the child.
 ///
 /// # Examples
 ///
@@ -40,22 +39,21 @@ pub struct Map<C: Child, F, T, O = <C as Child>::Output> {
 /// The closure, and then what it has made.
 enum Mapped<F, T> {
     Closure(F),
-    /// Of an output that the child was known to end with before it has ended. It was taken: the child is polled on through
-    /// `poll_drain`.
+    /// Made of an output that was taken before the child has ended. The child is polled on, by `poll_drain`.
     Known(T),
-    /// The closure was called, and what it made was given out.
+    /// The closure was called, and its output was returned.
     Gone,
 }
 
 impl<F, T> Mapped<F, T> {
-    /// Calls the closure. `None`: that was done before.
+    /// Calls the closure. `None` if it was called before.
     fn apply<O>(&mut self, call: fn(F, O) -> T, output: O) -> Option<T> {
         let Mapped::Closure(_) = self else { return None };
         let Mapped::Closure(map) = mem::replace(self, Mapped::Gone) else { unreachable!("looked at above") };
         Some(call(map, output))
     }
 
-    /// Takes what is known.
+    /// Takes the output that is known.
     fn take(&mut self) -> Option<T> {
         let Mapped::Known(_) = self else { return None };
         let Mapped::Known(output) = mem::replace(self, Mapped::Gone) else { unreachable!("looked at above") };
@@ -64,7 +62,7 @@ impl<F, T> Mapped<F, T> {
 }
 
 impl<C: Child<Output = O>, F, T, O> Map<C, F, T, O> {
-    /// `call` passes an output through the closure.
+    /// `call` calls the closure with an output.
     pub(crate) fn new(child: C, map: F, call: fn(F, O) -> T) -> Self {
         Map { child, output: Mapped::Closure(map), call }
     }

@@ -1,4 +1,4 @@
-//! A future that is told through a hook, and then drained.
+//! A future that is told by a hook, and then drained.
 
 use core::fmt;
 use core::pin::Pin;
@@ -8,7 +8,7 @@ use pin_project::pin_project;
 
 use crate::child::{Child, OnCancel};
 
-/// Child of [`CancelExt::on_cancel`](crate::CancelExt::on_cancel). Its hook is dropped with it, or once it was called.
+/// Child of [`CancelExt::on_cancel`](crate::CancelExt::on_cancel). The hook is dropped after its call, or with the child.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! The description of a gather: its children and its settings.
+//! The builder of a gather: its children and its settings.
 
 mod settings;
 
@@ -20,46 +20,44 @@ use crate::settings::order::Order;
 use crate::settings::signal::{NoSignal, Signal};
 use crate::settings::window::Window;
 
-/// Polls all children in place, and resolves when no child is left: to their values, or, once one has failed, to its
-/// error, when the others have been cancelled and are gone.
+/// Polls all children in place. Resolves to their values when all have succeeded; or, if one fails, to its error, when the
+/// others have been cancelled and none is left.
 ///
-/// *When to use.* Wherever `try_join!` or `try_join_all` is, if a sibling of the failed child must have ended, or must
-/// clean up, before the caller goes on. See [`restart`](crate::restart()) for a group that is restarted when it fails.
+/// *When to use.* Instead of `try_join!` or `try_join_all`, if the siblings of a failed child must have ended or cleaned up
+/// before the caller goes on. For a group that is restarted when it fails see [`restart`](crate::restart()).
 ///
-/// *Children* are a tuple of up to 16, an array, or with the feature `alloc` a `Vec` or a boxed slice; see
-/// [`IntoChildren`]. All of them run in the task that polls the gather; nothing is spawned, and the children may
-/// borrow.
+/// *Children* are a tuple of up to 16, an array, or with the feature `alloc` a `Vec`, a boxed slice or a
+/// [source](crate::from_stream); see [`IntoChildren`]. All run in the task that polls the gather. Nothing is spawned, and
+/// the children may borrow.
 ///
-/// *Outcomes.* `Ok` with every child's value, in the children's order and shape; or `Err` with the first error that was
-/// seen. When several children would fail in one poll, that is the error of the one whose turn comes first (see
-/// *Fairness*): in the first poll, of the lowest index. For `gather(())` the error is
-/// [`Infallible`](core::convert::Infallible).
+/// *Outcomes.* `Ok` with the value of every child, in the children's order and shape; or `Err` with the first error. If
+/// several children would fail in one poll, it is the error of the child whose turn comes first (see *Fairness*); in the
+/// first poll that is the lowest index. For `gather(())` the error is [`Infallible`](core::convert::Infallible).
 ///
-/// Every child returns a `Result`; for others there are [`settle`](Group::settle) and [`race`](Group::race). All have
-/// one type of error; `map_err` makes it so, or [`report`](Group::report) does without. A child that only fails needs
-/// the type of its value said: `Err::<(), _>(…)`, or a function's `-> Result<Infallible, E>`.
+/// Every child returns a `Result`; for others use [`settle`](Group::settle) or [`race`](Group::race). All have the same type
+/// of error; use `map_err` to convert it, or [`report`](Group::report), which takes several. Annotate the `Ok` type of a
+/// child that can only fail: `Err::<(), _>(…)`, or a function that returns `Result<Infallible, E>`.
 ///
-/// *Cancellation.* When a child fails, in this order: no plain sibling is polled again; values of finished siblings,
-/// which no one will get, are dropped; the pending children are told (draining ones) or dropped (plain ones) in index
-/// order; then the draining ones are polled, for the first time in the same poll, until each has ended or
-/// [`grace`](Group::grace) is over. What they end with is dropped, it never replaces the error. Dropping the gather
-/// drops the children at once, in index order, and is not a drain: no asynchronous clean-up can run then.
+/// *Cancellation.* When a child fails, these steps follow: no plain sibling is polled again; the values of siblings that had
+/// finished are dropped; the pending children are dropped (plain ones) or told (all others), in index order; those that
+/// were told are polled, beginning in the same poll, until each has ended or the [`grace`](Group::grace) is over. Their
+/// outputs are dropped and never replace the error. If the gather itself is dropped, its children are dropped at once, in
+/// index order; they are not told, and no asynchronous clean-up runs.
 ///
-/// *Panics.* A panic of a child leaves the poll in which it happened, after the other children were dropped, untold, in
-/// index order. Polling again after that, or after completion, panics.
+/// *Panics.* A panic of a child leaves the poll in which it happened, after the other children were dropped in index order,
+/// without being told. Polling the gather again after that, or after it was ready, panics.
 ///
-/// *Fairness.* In one poll each child is polled at most once; one that wakes itself is polled again in the next poll. The
-/// first poll goes in index order. Later ones go round: each begins with the child behind the one that the last poll
-/// began with, goes on in index order, and then on from the first child. So a child that uses up what the runtime allows
-/// a task in one poll, such as tokio's budget, does not keep its siblings from their turn; `tokio::try_join!` does the
-/// same. The first poll of a drain is in index order again.
+/// *Fairness.* One poll polls each child at most once; a child that wakes itself is polled again in the next poll. The first
+/// poll goes in index order. Each later poll begins one child further than the last one, and goes round. So a child that
+/// uses up all that the runtime allows a task in one poll, such as tokio's budget, does not keep its siblings from their
+/// turn; `tokio::try_join!` does the same. The first poll of a drain is in index order again.
 ///
-/// In a `Vec` or a boxed slice a poll is also cut short when 32 children in a row were woken and then pending again,
-/// since the budget may be gone: the gather wakes its task, and the next poll goes on behind them. When such polls have
-/// gone round, the next one begins behind the child with which the first of them began. A poll in which children are
-/// polled for the first time, or for the first time in the drain, is never cut.
+/// In a `Vec` or a boxed slice a poll also ends after 32 children in a row were woken and are still pending, since the
+/// budget may be used up. The gather then wakes its task, and the next poll goes on behind them. When such polls have gone
+/// round, the next one begins behind the child with which the first of them began. A poll in which children are polled
+/// for the first time, or for the first time in the drain, always goes to the end.
 ///
-/// *Complexity.* See [`IntoChildren`] for which children are polled and what is allocated.
+/// *Complexity.* For which children are polled, and what is allocated, see [`IntoChildren`].
 ///
 /// # Examples
 ///
@@ -78,36 +76,36 @@ pub fn gather<I: Container>(children: I) -> Group<I> {
     Group { children, cancelling: Cancelling::default(), signal: NoSignal, concurrency: Unbounded, policy: PhantomData }
 }
 
-/// What [`gather`] returns: the children and the settings of a gather that does not run yet.
+/// What [`gather`] returns: a builder that holds the children and the settings of a gather.
 ///
-/// Awaited it becomes a [`Gather`], the future; so do `into_future()` and whatever takes an [`IntoFuture`], such as
-/// `tokio::select!` and `tokio::time::timeout`. Where a [`Future`] is wanted, as by `tokio::spawn` or `pin!`, call
-/// `into_future()`. Gathered, it is a child
-/// that runs its own handshake: when its parent is cancelled it is not dropped, but cancels its own children, and is
-/// drained until none of them is left. Cancelled by its parent it ends without a result; with
-/// [`cancel_when`](Self::cancel_when) it ends with `Err(Cancelled)`, with [`report`](Self::report) with its report. One
-/// that has failed before, and is draining, ends with its error.
+/// `.await` turns it into a [`Gather`], the future. So does everything that takes an [`IntoFuture`], such as
+/// `tokio::select!` and `tokio::time::timeout`. Where a [`Future`] is expected, as in `tokio::spawn` and `pin!`, call
+/// `into_future()`.
+///
+/// As a child of another group it is not dropped when its parent is cancelled: it cancels its own children, and is drained
+/// until none of them is left. It then ends without a result; with [`cancel_when`](Self::cancel_when) it ends with
+/// `Err(Cancelled)`, with [`report`](Self::report) with its report. If it had failed before and was draining, it ends with
+/// its error.
 ///
 /// *"`Group<…>` is not a future"*, at an `.await`, means that the children do not fit the policy: under fail-fast each must
-/// return a `Result`, with one type of error. For children of any output there are [`settle`](Self::settle) and
-/// [`race`](Self::race); for errors of several types `map_err`, or [`report`](Self::report). Where a [`Future`] is wanted it
-/// means that `.into_future()` is missing.
+/// return a `Result`, all with the same type of error. In other places it means that `.into_future()` is missing. See
+/// [`errors`](crate::guide::errors).
 ///
-/// The parameters after the container are its settings; each has a method that sets it, at most once, in any order. A
-/// setting made twice does not compile ("this was set before"), nor does a second policy ("the policy was chosen
-/// before").
+/// The parameters after the container are the settings. Each has a method, which is called at most once; the order does not
+/// matter. A setting that is made twice does not compile ("this was set before"), nor does a second policy ("the policy was
+/// chosen before").
 ///
 /// *Output.*
 ///
 /// | settings | output |
 /// |---|---|
-/// | none | `Result<Values, E>`: the values in the children's shape |
+/// | none | `Result<Values, E>`, with the values in the children's shape |
 /// | [`settle`](Group::settle) | every output, in the children's shape |
-/// | [`any`](Group::any) | `Result<T, Errors>`: all errors in the children's shape |
+/// | [`any`](Group::any) | `Result<T, Errors>`, with all errors in the children's shape |
 /// | [`race`](Group::race) | the winner's output |
 /// | one of these and [`cancel_when`](Group::cancel_when) | `Result<the above, Cancelled>` |
 /// | one of these and [`report`](Group::report), with or without `cancel_when` | [`Report`](crate::Report) of [`Outcome`](crate::Outcome)s, in the children's shape |
-/// | fail-fast, `settle` or `report` and [`as_completed`](Group::as_completed) | none: a stream of what each child ends with |
+/// | none, `settle` or `report`, and [`as_completed`](Group::as_completed) | a stream of the children's outputs instead of a future |
 ///
 /// # Examples
 ///
@@ -115,7 +113,7 @@ pub fn gather<I: Container>(children: I) -> Group<I> {
 /// use gather::{GatherOf, Group, gather, policy::Settle};
 /// use std::future::{Ready, ready};
 ///
-/// // A group is plain data; its future can be named.
+/// // The future of a group can be named.
 /// let group: Group<[Ready<u8>; 2], Settle> = gather([ready(1), ready(2)]).settle();
 /// let future: GatherOf<[Ready<u8>; 2], Settle> = group.into_future();
 /// assert_eq!(pollster::block_on(future), [1, 2]);
@@ -137,7 +135,7 @@ pub struct Group<I, P = FailFast, K = Cancelling, S = NoSignal, L = Unbounded> {
 pub type GatherOf<I, P = FailFast> = <Group<I, P> as IntoFuture>::IntoFuture;
 
 impl<I, P, K, S, L> Group<I, P, K, S, L> {
-    /// As a child of another group: its output, passed through `map`.
+    /// Converts the output by `map`, for a group that is a child of another one.
     ///
     /// # Examples
     ///
@@ -156,7 +154,7 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
         self.into_child().map(map)
     }
 
-    /// As a child of another group: its error, passed through `map`.
+    /// Converts the error by `map`, for a group that is a child of another one.
     ///
     /// # Examples
     ///
@@ -175,8 +173,8 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
         self.into_child().map_err(map)
     }
 
-    /// As a child of another group: one `Result` of its output, which is one within another. The outer error becomes one
-    /// of the inner type.
+    /// Turns a result within a result into one, for a group that is a child of another one. The outer error is converted
+    /// into the inner type.
     ///
     /// # Examples
     ///
@@ -208,7 +206,7 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
 }
 
 impl<I, P, G, H, R, S, L> Group<I, P, Cancelling<G, H, R>, S, L> {
-    /// A gather whose outputs are handed out as they come.
+    /// A gather that hands its outputs out as they come.
     pub(crate) fn hand_out(self) -> Gather<I::Children, Cancelling<G, H, R>, S, Window>
     where
         I: IntoChildren<Each<P>>,
@@ -251,7 +249,7 @@ where
     }
 }
 
-/// Gathers all that the iterator gives, as a `Vec`.
+/// Collects children into a `Vec` and gathers them.
 ///
 /// # Examples
 ///
@@ -268,7 +266,7 @@ impl<C: IntoChild> FromIterator<C> for Group<alloc::vec::Vec<C>> {
     }
 }
 
-/// Shows the count of children, if that is known.
+/// Shows the count of children, if it is known.
 impl<I: Container, P, K, S, L> fmt::Debug for Group<I, P, K, S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut group = f.debug_struct("Group");

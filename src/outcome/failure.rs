@@ -1,7 +1,7 @@
-//! The failure of a generation, and why it was not answered by a restart.
+//! The failure of a generation, and why it was not restarted.
 
-/// The failure of a generation: what [`observe`](crate::Supervisor::observe), [`when`](crate::Supervisor::when) and
-/// [`backoff`](crate::Supervisor::backoff) are shown.
+/// The failure of a generation, as seen by [`observe`](crate::Supervisor::observe), [`when`](crate::Supervisor::when) and
+/// [`backoff`](crate::Supervisor::backoff).
 ///
 /// # Examples
 ///
@@ -23,19 +23,20 @@
 pub struct Failure<'a, E> {
     /// The index of the child that failed.
     pub index: usize,
-    /// What it failed with.
+    /// Its error.
     pub error: &'a E,
-    /// The count of restarts so far.
+    /// How many restarts there were before.
     pub restarts: u32,
-    /// The count of those within the limit's window: it falls again as they leave it. Without a window, as `restarts`;
-    /// so mind an overflow in what is computed of it. The limit's clock is asked after `when` and before `backoff`; what
-    /// `observe` and `when` see is as of the last time that it was asked.
+    /// How many of them are within the limit's window; the number falls as they leave it. Without a window it is that of
+    /// `restarts`, which has no bound, so mind overflows. The limit's clock is read after `when` and before `backoff`;
+    /// `observe` and `when` see the number as of the previous reading.
     pub recent: u32,
 }
 
-/// A group was not restarted. `Display` says why, without the child's error: that is the
-/// [`source`](core::error::Error::source) where it is an error; whatever it is, [`error`](Self::error) shows it, and
-/// [`into_source`](Self::into_source) gives it back.
+/// Why a group was not restarted.
+///
+/// `Display` does not repeat the child's error: that is the [`source`](core::error::Error::source), if it implements
+/// `Error`. [`error`](Self::error) borrows it and [`into_source`](Self::into_source) moves it out, whatever its type is.
 ///
 /// # Examples
 ///
@@ -53,20 +54,20 @@ pub struct Failure<'a, E> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestartError<E> {
-    /// It failed once more than the [`Limit`](crate::Limit) allows.
+    /// The group failed more often than the [`Limit`](crate::Limit) allows.
     #[error("limit reached after {restarts} restarts")]
     LimitReached {
-        /// The count of restarts before.
+        /// How many restarts there were before.
         restarts: u32,
-        /// What it failed with the last time.
+        /// The error of the last failure.
         source: E,
     },
-    /// It failed with an error that [`Supervisor::when`](crate::Supervisor::when) refused.
+    /// [`Supervisor::when`](crate::Supervisor::when) returned false for this failure.
     #[error("not retried, after {restarts} restarts")]
     NotRetried {
-        /// The count of restarts before.
+        /// How many restarts there were before.
         restarts: u32,
-        /// What it failed with.
+        /// The error.
         source: E,
     },
 }
@@ -90,7 +91,7 @@ impl<E> RestartError<E> {
         }
     }
 
-    /// The error of the child, taken out.
+    /// Moves the error of the child out.
     pub fn into_source(self) -> E {
         match self {
             RestartError::LimitReached { source, .. } | RestartError::NotRetried { source, .. } => source,

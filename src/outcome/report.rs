@@ -7,7 +7,7 @@ use core::iter;
 use super::{Cause, Outcome};
 use crate::arity::for_each_arity;
 
-/// Why a gather ended, and what became of each child: of [`Group::report`](crate::Group::report).
+/// Why a gather ended, and what became of each child: the output of [`Group::report`](crate::Group::report).
 ///
 /// `O` has the shape of the children: a tuple, an array or a `Vec` of [`Outcome`]s.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,14 +21,14 @@ pub struct Report<O> {
 }
 
 impl<O: Outcomes> Report<O> {
-    /// All values, if every child is [`Done`](Outcome::Done); else the error.
+    /// `Ok` with all values, if every child is [`Done`](Outcome::Done); else an error.
     ///
-    /// *Outcomes.* If the gather was cancelled, [`GatherError::Cancelled`], whatever had failed or came late. If a
-    /// child failed, that child's error; after [`settle`](crate::Group::settle) the lowest one that failed. After
-    /// [`any`](crate::Group::any) and [`race`](crate::Group::race) the losers have no values: what this returns is
-    /// `Ok` only if all were done, else [`GatherError::Won`]; so look at the cause and the outcomes there.
+    /// *Outcomes.* If the gather was cancelled, [`GatherError::Cancelled`], whatever had failed or came late. If a child
+    /// failed, its error; after [`settle`](crate::Group::settle) that of the lowest index. After [`any`](crate::Group::any)
+    /// and [`race`](crate::Group::race) the losers have no values, so this is [`GatherError::Won`] unless all are done; look
+    /// at the cause and the outcomes instead.
     ///
-    /// *Complexity.* O(children); a `Vec` keeps its allocation where the sizes allow.
+    /// *Complexity.* O(children). A `Vec` is converted in place if the sizes allow it.
     ///
     /// # Examples
     ///
@@ -49,7 +49,7 @@ impl<O: Outcomes> Report<O> {
         self.outcomes.into_values(&mut failure).ok_or_else(|| match (self.cause, failure.found) {
             (Cause::Won(index), _) => GatherError::Won { index },
             (_, Some((index, source))) => GatherError::Failed { index, source },
-            // Only of a report whose fields were changed.
+            // Only if a field of the report was changed.
             (_, None) => GatherError::Cancelled,
         })
     }
@@ -59,7 +59,7 @@ impl<O: Outcomes> Report<O> {
         self.outcomes.all_done()
     }
 
-    /// Whether a child's failure is the cause.
+    /// Whether the cause is the failure of a child.
     pub fn is_failed(&self) -> bool {
         matches!(self.cause, Cause::Failed(_))
     }
@@ -89,14 +89,14 @@ impl<O: Outcomes> Report<O> {
         self.into_result().ok()
     }
 
-    /// The error of [`into_result`](Self::into_result), if a child failed, taken out.
+    /// Moves out the error of [`into_result`](Self::into_result), if a child failed.
     pub fn err(self) -> Option<O::Error> {
         self.into_result().err()?.into_source()
     }
 
-    /// The children that [`Failed`](Outcome::Failed), with their index, in index order.
+    /// The errors of the children that [`Failed`](Outcome::Failed), with their indices, in index order.
     ///
-    /// To take the errors out, see [`Outcome::err`].
+    /// To move the errors out see [`Outcome::err`].
     ///
     /// # Examples
     ///
@@ -143,8 +143,10 @@ impl<O> fmt::Display for Report<O> {
     }
 }
 
-/// Why there are not all values: of [`Report::into_result`]. `Display` says which child, without its error: that is the
-/// [`source`](core::error::Error::source) where it is an error, and [`error`](Self::error) whatever it is.
+/// Why [`Report::into_result`] cannot give the value of every child.
+///
+/// `Display` names the child and does not repeat its error: that is the [`source`](core::error::Error::source), if it
+/// implements `Error`. [`error`](Self::error) borrows it, whatever its type is.
 ///
 /// # Examples
 ///
@@ -165,13 +167,13 @@ pub enum GatherError<E> {
     Failed {
         /// Which one.
         index: usize,
-        /// With what.
+        /// Its error.
         source: E,
     },
     /// The gather was cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// A child won an `any` or a `race`, so that others have no value.
+    /// A child won an `any` or a `race`, so others have no value.
     #[error("child {index} won")]
     Won {
         /// Which one.
@@ -197,7 +199,7 @@ impl<E> GatherError<E> {
         }
     }
 
-    /// The error of the child, if one failed, taken out.
+    /// Moves out the error of the child, if one failed.
     pub fn into_source(self) -> Option<E> {
         match self {
             GatherError::Failed { source, .. } => Some(source),
@@ -206,9 +208,10 @@ impl<E> GatherError<E> {
     }
 }
 
-/// The outcomes of all children: a tuple, an array or a `Vec` of [`Outcome`]s, with one type of error. Sealed.
+/// The outcomes of all children: a tuple, an array or a `Vec` of [`Outcome`]s with the same type of error. Sealed.
 ///
-/// Of a tuple whose errors are of different types it is not: look at each outcome there, or make them one by `map_err`.
+/// A tuple with errors of different types does not implement it. Look at each outcome there, or convert the errors by
+/// `map_err` before.
 ///
 /// # Examples
 ///
@@ -226,10 +229,10 @@ impl<E> GatherError<E> {
 pub trait Outcomes: Sized + sealed::Sealed {
     /// The values in the same shape.
     type Values;
-    /// The error of each.
+    /// The type of the errors.
     type Error;
 
-    /// The values, if all are done; tells `failure` of every outcome in index order.
+    /// The values, if all are done. Shows every outcome to `failure`, in index order.
     #[doc(hidden)]
     fn into_values(self, failure: &mut FirstFailure<Self::Error>) -> Option<Self::Values>;
     /// Whether all are done.
@@ -244,7 +247,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Looks for the failure of the wanted child, or else for the lowest one.
+/// Finds the failure of the wanted child, or else that of the lowest index.
 pub struct FirstFailure<E> {
     wanted: Option<usize>,
     found: Option<(usize, E)>,
@@ -344,7 +347,7 @@ impl<T, E> Outcomes for alloc::vec::Vec<Outcome<T, E>> {
     type Error = E;
 
     fn into_values(self, failure: &mut FirstFailure<E>) -> Option<Self::Values> {
-        // All are told of, so the first missing one does not end it.
+        // Goes on after the first missing one, as each outcome is shown.
         let count = self.len();
         let values: Self::Values =
             self.into_iter().enumerate().filter_map(|(index, outcome)| failure.value(index, outcome)).collect();

@@ -1,13 +1,13 @@
-//! How often a failed group is made anew.
+//! How often a failed group is restarted.
 
 use core::fmt;
 use core::time::Duration;
 
-/// How often [`restart`](crate::restart()) makes a failed group anew. There is no default: who wants no limit asks for
+/// How often [`restart`](crate::restart()) restarts a failed group. There is no default; for no limit write
 /// [`unlimited`](Limit::unlimited).
 ///
-/// Each way to make one has a type of its own. Where it is chosen at run time whether there is a limit, `u32::MAX`
-/// restarts are as good as none.
+/// Each constructor returns a type of its own. To choose at run time between a limit and none, use
+/// [`restarts`](Limit::restarts) with `u32::MAX` for none.
 ///
 /// # Examples
 ///
@@ -41,7 +41,7 @@ impl Limit {
         Limit(Unlimited(()))
     }
 
-    /// At most `limit` restarts in all, so at most one generation more than that; 0 never restarts.
+    /// At most `limit` restarts in all, so at most `limit + 1` generations. With 0 the group is never restarted.
     ///
     /// # Examples
     ///
@@ -62,20 +62,20 @@ impl Limit {
         Limit(Restarts { limit })
     }
 
-    /// At most `limit` restarts within any `window` of time: a sliding window. 0 never restarts.
+    /// At most `limit` restarts within any `window` of time: a sliding window. With 0 the group is never restarted.
     ///
-    /// `clock` is asked once a failure. It returns the time since any fixed moment, and is meant to be monotonic: while
-    /// it stands still nothing leaves the window; restarts that lie in its future, after it ran backwards, count as
-    /// within it. A restart counts as long as `now <= then + window`. With a
-    /// [`backoff`](crate::Supervisor::backoff) the window has to be longer than the sum of `limit` delays, or the limit is
+    /// `clock` returns the time since any fixed moment. It is called once per failure, and should be monotonic: while it
+    /// stands still, nothing leaves the window; if it runs backwards, the restarts that are then in its future count as
+    /// within the window. A restart counts as long as `now <= then + window`. With a
+    /// [`backoff`](crate::Supervisor::backoff), make the window longer than `limit` delays together; otherwise the limit is
     /// never reached.
     ///
-    /// *Complexity.* O(`limit`) time a failure; it keeps at most `limit` times. [`Limit::within_const`] does the
-    /// same without an allocator.
+    /// *Complexity.* O(`limit`) time per failure, and memory for `limit` times. [`Limit::within_const`] does the same
+    /// without an allocator.
     ///
     /// # Panics
     ///
-    /// If the window is zero: no two restarts would ever count together.
+    /// If the window is zero, as no two restarts would ever be within it.
     ///
     /// # Examples
     ///
@@ -90,7 +90,7 @@ impl Limit {
     /// let given_up = pollster::block_on(restart(limit, || [ready(Err::<(), _>("broken"))])).unwrap_err();
     /// assert_eq!(given_up.to_string(), "limit reached after 5 restarts");
     ///
-    /// // Each failure is a quarter of an hour after the last one, so that at most four of them lie within an hour:
+    /// // Each failure comes a quarter of an hour after the last one, so at most four of them are within an hour:
     /// let mut minutes = 0;
     /// let limit = Limit::within(5, Duration::from_secs(3600), move || {
     ///     minutes += 15;
@@ -112,8 +112,8 @@ impl Limit {
         Limit(Within::new(limit, window, clock, alloc::vec::Vec::new()))
     }
 
-    /// As [`Limit::within`], with `N` as the limit: at most `N` restarts within any `window`. It holds `N` times in
-    /// place, so needs no allocator; 0 never restarts.
+    /// Like [`Limit::within`] with a limit of `N`: at most `N` restarts within any `window`. The times are kept in place, so
+    /// this needs no allocator.
     ///
     /// # Panics
     ///

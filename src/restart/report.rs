@@ -1,4 +1,4 @@
-//! What a restart makes of its generations: the plain result, or a report.
+//! What a restart resolves to: the plain result, or a report.
 
 use core::convert::Infallible;
 use core::fmt;
@@ -43,13 +43,13 @@ pub struct Ended<E, L> {
     pub(super) is_cancelled: bool,
 }
 
-/// Why a restart has given up: of [`RestartReport::given_up`].
+/// Why a restart has given up: see [`RestartReport::given_up`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GivenUp {
-    /// It failed once more than the [`Limit`](crate::Limit) allows.
+    /// The group failed more often than the [`Limit`](crate::Limit) allows.
     LimitReached,
-    /// [`when`](crate::Supervisor::when) refused the failure.
+    /// [`when`](crate::Supervisor::when) returned false for the failure.
     NotRetried,
 }
 
@@ -145,7 +145,7 @@ where
     }
 }
 
-/// Why a restart ended, and what became of each child of the last generation: of
+/// Why a restart ended, and what became of each child of the last generation: the output of
 /// [`Supervisor::report`](crate::Supervisor::report).
 ///
 /// `O` has the shape of the children: a tuple, an array or a `Vec` of [`Outcome`]s.
@@ -179,19 +179,20 @@ where
 #[must_use = "a report may tell of a failure"]
 #[non_exhaustive]
 pub struct RestartReport<O> {
-    /// Why it ended: the last generation completed, or failed and was not restarted; or the restart was cancelled.
+    /// Why the restart ended: the last generation completed, or it failed and was not restarted, or the restart was
+    /// cancelled.
     pub cause: Cause,
-    /// What became of each child of the last generation. If none was made, of a tuple or an array all are
+    /// What became of each child of the last generation. If none was made, all children of a tuple or an array are
     /// [`Dropped`](Outcome::Dropped), and a `Vec` is empty.
     pub outcomes: O,
-    /// The count of restarts.
+    /// How many restarts there were.
     pub restarts: u32,
-    /// Why the last failure was not followed by a restart. `None`: it completed, or was cancelled.
+    /// Why the last failure was not followed by a restart. `None` if the restart completed or was cancelled.
     pub given_up: Option<GivenUp>,
 }
 
 impl<O: Outcomes> RestartReport<O> {
-    /// All values, if the last generation completed; else the error, as [`Report::into_result`] gives it.
+    /// `Ok` with all values, if the last generation completed; else an error, as in [`Report::into_result`].
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The description of a restart: how its generations are made, and its settings.
+//! The builder of a restart: its factory and its settings.
 
 mod settings;
 
@@ -22,31 +22,32 @@ use crate::settings::signal::{NoSignal, Signal};
 
 type ErrorOf<I, P> = <<I as IntoChildren<P>>::Children as Children>::Stop;
 
-/// One-for-all supervision: gathers the children that `make` makes; when one fails, cancels all, waits until they are
-/// gone, and makes them anew.
+/// One-for-all supervision: gathers the children that `make` returns; if one fails, cancels the others, waits until none is
+/// left, and calls `make` again.
 ///
-/// *When to use.* For a group that is only of use whole: a server and its refresher, a reader and a writer of one
-/// connection, the tasks around one device. For work that is repeated by itself, retry within the child.
+/// *When to use.* For children that are useful only together: a server and what refreshes its data, the reader and the
+/// writer of one connection, the tasks around one device. If a child can be repeated alone, retry inside the child.
 ///
-/// *Outcomes.* `Ok` with every child's value, once a generation has completed; or a [`RestartError`](crate::RestartError) with the error
-/// that was not answered by a restart: because the [`Limit`] was reached, or because [`when`](Supervisor::when) refused
-/// it. A group is not restarted because it completed: a child that must not end returns an error when it does.
+/// *Outcomes.* `Ok` with the value of every child, when a generation has completed; or a
+/// [`RestartError`](crate::RestartError) with the error that was not followed by a restart, because the [`Limit`] was
+/// reached or because [`when`](Supervisor::when) returned false. A group that completes is not restarted; if a child must
+/// not end, let it return an error when it does.
 ///
-/// *Generations.* `make` is called in the first poll, and again after a failure: after the last child of the old
-/// generation is gone, drained or dropped, and its grace with it. The whole generation is restarted, including the children
-/// that had finished. A failure is shown to [`observe`](Supervisor::observe) when it is seen. When the drain has ended
-/// [`when`](Supervisor::when), the limit's clock and [`backoff`](Supervisor::backoff) run, in this order; none of them if
-/// the signal has overtaken the failure. Between two generations the restart yields to the executor at least once, so a group that fails at once, for ever, does not spin within one poll.
+/// *Generations.* `make` is called in the first poll, and again after each failure, when the last child of the old
+/// generation was dropped, and its grace with it. The new generation has all children, including those that had finished. A
+/// failure is shown to [`observe`](Supervisor::observe) at once. When the drain has ended, [`when`](Supervisor::when), the
+/// limit's clock and [`backoff`](Supervisor::backoff) are called, in this order, unless the signal has come meanwhile.
+/// Between two generations the restart yields to the executor at least once, so a group that always fails at once does not
+/// spin in one poll.
 ///
-/// *Cancellation.* [`cancel_when`](Supervisor::cancel_when) cancels the running generation, lets a drain end, and ends a
-/// backoff at once; no further generation is made. Dropping it drops the children at once, in index order; no
-/// asynchronous clean-up can run then.
+/// *Cancellation.* [`cancel_when`](Supervisor::cancel_when) cancels the running generation and waits for its drain; it ends
+/// a backoff at once; no further generation is made. If the restart itself is dropped, the children are dropped at once, in
+/// index order, and no asynchronous clean-up runs.
 ///
-/// *Panics.* A panic of a child or a closure leaves the poll in which it happened, after all children were dropped.
-/// Polling again after that, or after completion, panics.
+/// *Panics.* A panic of a child or a closure leaves the poll in which it happened, after all children were dropped. Polling
+/// the restart again after that, or after it was ready, panics.
 ///
-/// *Complexity.* The gather is kept in place: nothing is allocated for a restart, other than what a `Vec` of children
-/// takes.
+/// *Complexity.* The gather is kept in place: a restart allocates nothing but what a `Vec` of children does.
 ///
 /// # Examples
 ///
@@ -84,16 +85,16 @@ where
     }
 }
 
-/// What [`restart`] returns: how generations are made, and the settings of a restart that does not run yet.
+/// What [`restart`] returns: a builder that holds the factory and the settings of a restart.
 ///
-/// Awaited it becomes a [`Restart`], the future; where a [`Future`] is wanted, call `into_future()`. Gathered, it is a
-/// child that runs its own handshake, as a [`Group`](crate::Group) is: cancelled by its parent it ends without a result, or
-/// with [`cancel_when`](Self::cancel_when) with `Err(Cancelled)`. One that has given up is a failure of its child in the
-/// parent.
+/// `.await` turns it into a [`Restart`], the future. Where a [`Future`] is expected, call `into_future()`. As a child of a
+/// group it cancels its own children when it is cancelled, as a [`Group`](crate::Group) does: it then ends without a result,
+/// or, with [`cancel_when`](Self::cancel_when), with `Err(Cancelled)`. When it gives up, it fails as a child.
 ///
 /// *Output.* `Result<Values, RestartError<E>>`, with the values in the children's shape; with
-/// [`cancel_when`](Self::cancel_when) `Result<Result<Values, RestartError<E>>, Cancelled>`. An error of a failure that
-/// the signal has overtaken goes to [`observe`](Self::observe), and is dropped.
+/// [`cancel_when`](Self::cancel_when) `Result<Result<Values, RestartError<E>>, Cancelled>`. If the signal comes before the
+/// drain of a failed generation has ended, the error of that failure is shown to [`observe`](Self::observe) and then
+/// dropped.
 ///
 /// # Examples
 ///
@@ -101,7 +102,7 @@ where
 /// use gather::{Limit, gather, restart};
 /// use std::future::{pending, ready};
 ///
-/// // The pair is restarted by itself; when it gives up, so does the whole.
+/// // The pair has a restart of its own; when that gives up, the outer group fails.
 /// let mut pairs = 0;
 /// let pair = restart(Limit::restarts(3), || {
 ///     pairs += 1;
@@ -125,7 +126,7 @@ pub struct Supervisor<I, M, L, K = Cancelling, S = NoSignal, W = Always, O = Nob
 }
 
 impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
-    /// As a child of a group: its output, passed through `map`. See [`Child::map`].
+    /// Converts the output by `map`, for a restart that is a child of a group. See [`Child::map`].
     pub fn map<F, T>(self, map: F) -> Map<<Self as IntoChild>::Child, F, T>
     where
         Self: IntoChild,
@@ -134,7 +135,7 @@ impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
         self.into_child().map(map)
     }
 
-    /// As a child of a group: its error, passed through `map`. See [`Child::map_err`].
+    /// Converts the error by `map`, for a restart that is a child of a group. See [`Child::map_err`].
     pub fn map_err<T, E, F, U>(self, map: F) -> Map<<Self as IntoChild>::Child, F, Result<T, U>>
     where
         Self: IntoChild<Child: Child<Output = Result<T, E>>>,

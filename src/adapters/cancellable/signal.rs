@@ -1,4 +1,4 @@
-//! The signal that a cancellable child is given.
+//! The signal of a cancellable child.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -11,8 +11,8 @@ use super::waiters::{Waiter, Waiters};
 
 /// Tells the future of a [`cancellable`](crate::cancellable()) child that the child is cancelled.
 ///
-/// It is set once, and stays set. It may be cloned, sent to other threads, and awaited in any number of places; no wake is
-/// lost. Only the child's cancellation sets it.
+/// Only the cancellation of the child sets it, and it stays set. It may be cloned, sent to other threads, and awaited in any
+/// number of places; no wake is lost.
 ///
 /// # Examples
 ///
@@ -47,12 +47,12 @@ impl CancelSignal {
         CancelSignal { waiters: Arc::new(Waiters::new()) }
     }
 
-    /// Sets it, if it is not set, and wakes all that wait for it.
+    /// Sets the signal, if it is not set, and wakes everything that waits for it.
     pub(super) fn set(&self) {
         self.waiters.set();
     }
 
-    /// Whether it is set.
+    /// Whether the signal is set.
     ///
     /// # Examples
     ///
@@ -64,11 +64,11 @@ impl CancelSignal {
 
     /// Resolves when the signal is set, at once if it was set before.
     ///
-    /// *Cancellation.* May be dropped at any time, and called again.
+    /// *Cancellation.* The future may be dropped at any time, and made again.
     ///
     /// # Examples
     ///
-    /// In a `select!` of any kind, here beside a queue:
+    /// Beside a queue; any kind of `select!` works as well:
     ///
     /// ```
     /// use futures_util::future::{Either, select};
@@ -98,9 +98,9 @@ impl CancelSignal {
 
     /// Resolves to the output of `future`, or to `None` as soon as the signal is set; `future` is then dropped.
     ///
-    /// The signal is looked at first: once it is set, `future` is not polled again, or at all.
+    /// The signal is checked first: once it is set, `future` is never polled.
     ///
-    /// *Cancellation.* Dropped, it drops `future`.
+    /// *Cancellation.* If this is dropped, so is `future`.
     ///
     /// # Examples
     ///
@@ -151,7 +151,7 @@ impl CancelSignal {
 /// Waits until the signal is set.
 struct Wait<'a> {
     waiters: &'a Waiters,
-    /// From the first poll on that was pending.
+    /// Set at the first poll that is pending.
     held: Option<&'a Waiter>,
 }
 

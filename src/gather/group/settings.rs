@@ -19,11 +19,11 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
     /// Cancels all children when `signal` is ready, whatever it is ready with. The output becomes
     /// `Result<Output, Cancelled>`.
     ///
-    /// The signal is polled before the children in every poll, so that no child can use up the runtime's budget before
-    /// it; and if it is pending then, once more after them. It acts after them, if a child is left and none has failed.
-    /// So a child that fires it is itself cancelled in that poll; a gather whose last child has just ended is complete,
-    /// not cancelled; and a failure stands against a signal that comes in the same poll or later. A signal that is ready
-    /// in the first poll starts no child. The signal is dropped when the cancellation begins.
+    /// In every poll the signal is polled before the children, so that they cannot use up the runtime's budget before it; if
+    /// it is pending, it is polled once more after them. It takes effect after the children, if one is left and none has
+    /// failed. So a child that fires the signal is cancelled in that same poll; if the last child ends in that poll, the
+    /// gather is complete and not cancelled; and a failure wins over a signal that comes in the same poll or later. If the
+    /// signal is ready in the first poll, no child starts. It is dropped when the cancellation begins.
     ///
     /// # Examples
     ///
@@ -53,14 +53,15 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
         Group { children, cancelling, signal: OnSignal::new(signal), concurrency, policy }
     }
 
-    /// Starts at most `limit` children at a time: the next ones start, in index order, as others end.
+    /// Runs at most `limit` children at a time. The next ones start, in index order, as others end.
     ///
-    /// A freed place is filled in the same poll, after the woken children, also one that is freed by starting. Children
-    /// that have not started when the gather is cancelled are cancelled like the others: a plain one is dropped, one
-    /// with an `on_cancel` hook is told and drained. The limit holds in the drain too: those that have not started begin
-    /// their work as others end, in index order, so let them look first whether they were told.
+    /// When a child ends, the next one starts in the same poll, after the children that were woken. Children that have not
+    /// started when the gather is cancelled are cancelled like the others: a plain one is dropped, one with an `on_cancel`
+    /// hook is told and drained. The limit holds in the drain too: told children that have not started begin their work as
+    /// others end, so let them check first whether they were told.
     ///
-    /// It does not make the futures later: all are there from the beginning, and 0 to `limit` of them are under way.
+    /// The futures themselves all exist from the beginning; to make them when their turn comes, use
+    /// [`from_iter`](crate::from_iter).
     ///
     /// # Panics
     ///
@@ -99,11 +100,11 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
         Group { children, cancelling, signal, concurrency: AtMost::new(limit), policy }
     }
 
-    /// Waits for all children, whatever they end with: the output is every child's output, in the children's order and
-    /// shape. The outputs may be of any type.
+    /// Waits for all children, whether they succeed or fail. Resolves to the output of every child, in the children's order
+    /// and shape. The outputs may be of any type.
     ///
-    /// No child ends it; only [`cancel_when`](Group::cancel_when) or a parent cancels the others. The outputs of those
-    /// that had ended are dropped then; to keep them, add [`report`](Group::report).
+    /// Only [`cancel_when`](Group::cancel_when) or a parent cancels the children. The outputs of those that had ended are
+    /// then dropped; to keep them, add [`report`](Group::report).
     ///
     /// # Examples
     ///
@@ -121,12 +122,11 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
         self.with_policy()
     }
 
-    /// Resolves to the first `Ok`; the other children are cancelled, as the siblings of a failed one are. If none
-    /// succeeds, to all errors, in the children's order and shape. All children have the same type of value.
+    /// Resolves to the first `Ok`, when the other children have been cancelled and none is left. If no child succeeds, it
+    /// resolves to all errors, in the children's order and shape. All children have the same type of value.
     ///
-    /// When several children succeed in one poll, the one whose turn comes first wins: in the first poll, the lowest
-    /// index. Without a child it resolves to `Err` of no
-    /// errors.
+    /// If several children would succeed in one poll, the one whose turn comes first wins; in the first poll that is the
+    /// lowest index. Without children it resolves to an `Err` without errors.
     ///
     /// # Examples
     ///
@@ -147,15 +147,16 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
         self.with_policy()
     }
 
-    /// Resolves to the output of the first child to end, of whatever type, the same for all; the other children are
-    /// cancelled, as the siblings of a failed one are.
+    /// Resolves to the output of the first child to end, when the other children have been cancelled and none is left. The
+    /// outputs may be of any type, the same for all children.
     ///
-    /// When several children end in one poll, the one whose turn comes first wins, in the first poll the lowest index:
-    /// the others are not polled.
+    /// If several children would end in one poll, the one whose turn comes first wins; in the first poll that is the lowest
+    /// index. The others are not polled.
     ///
     /// # Panics
     ///
-    /// If there is no child, since there would be no winner.
+    /// If there are no children, since none could win. A [source](crate::from_stream) that gives none panics in the poll in
+    /// which it ends.
     ///
     /// # Examples
     ///
@@ -177,12 +178,13 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
         self.with_policy()
     }
 
-    /// The output becomes a [`Report`](crate::Report): why it ended, and the [`Outcome`](crate::Outcome) of each child,
-    /// also of those that ended late, in the drain. Under every policy it wants children that return a `Result`; the
-    /// types may be different ones in each place of a tuple. It does not change when the gather ends: by itself that is
-    /// at the first error; `.settle().report()` waits for all.
+    /// The output becomes a [`Report`](crate::Report): why the gather ended, and the [`Outcome`](crate::Outcome) of each
+    /// child, including those that ended late, in the drain. It does not change when the gather ends: `.report()` alone ends
+    /// at the first error, `.settle().report()` when all have ended. Under every policy the children must return a
+    /// `Result`; in a tuple the types of values and errors may differ.
     ///
-    /// With [`cancel_when`](Group::cancel_when) the output stays a `Report`, whose cause says that it was cancelled.
+    /// With [`cancel_when`](Group::cancel_when) the output is still a `Report`; its cause is then
+    /// [`Cancelled`](crate::Cause::Cancelled).
     ///
     /// # Examples
     ///
@@ -213,13 +215,13 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
 }
 
 impl<I, P, G, H, R, S, L> Group<I, P, Cancelling<G, H, R>, S, L> {
-    /// Limits the drain: when the future that `make` returns is ready, the children that have not ended are dropped.
+    /// Limits the time of the drain: when the future that `make` returns is ready, the children that are left are dropped.
     ///
-    /// `make` is called when the drain begins, after the children have been told, and only if one of them drains. So a
-    /// timer, which starts when it is made, can be made there. There is one grace for all children. In every poll it is
-    /// polled before them, so that they cannot use up the runtime's budget before it, and if it is pending then, once
-    /// more after them. It acts after them, so a child that ends in the same poll is not lost. It is dropped before the
-    /// gather is ready. Without a grace a drain takes as long as the slowest child.
+    /// `make` is called when the drain begins, after the children have been told, and only if one of them drains; so a timer
+    /// that it makes starts then. There is one grace for all children. In every poll it is polled before them, so that they
+    /// cannot use up the runtime's budget before it; if it is pending, it is polled once more after them. It takes effect
+    /// after the children, so the output of a child that ends in the same poll is not lost. It is dropped before the
+    /// gather is ready. Without a grace the drain takes as long as the slowest child.
     ///
     /// # Examples
     ///
@@ -241,9 +243,12 @@ impl<I, P, G, H, R, S, L> Group<I, P, Cancelling<G, H, R>, S, L> {
         self.with_cancelling(|cancelling| cancelling.with_grace(grace))
     }
 
-    /// Calls `hook`, once, when the group begins to cancel its children: with the cause, after the signal was dropped and
-    /// before any child is told. So a token that many children share is cancelled in one place. It is also called if no
-    /// child is left to be told; not if the group completes or is dropped.
+    /// Calls `hook` with the cause when the group begins to cancel its children.
+    ///
+    /// *When to use.* To cancel a token that many children share, in one place.
+    ///
+    /// It is called once, after the signal and the source were dropped and before any child is told, even if no child is left
+    /// to be told. It is not called if the group completes or is dropped.
     ///
     /// # Examples
     ///
@@ -270,19 +275,21 @@ impl<I, P, G, H, R, S, L> Group<I, P, Cancelling<G, H, R>, S, L> {
         self.with_cancelling(|cancelling| cancelling.with_hook(HookOnce::new(hook)))
     }
 
-    /// Cancels the children one at a time, the last one first: when it has ended, the one before it is cancelled, and so
-    /// on. So services end in the order opposite to that in which they depend on each other.
+    /// Cancels the children one at a time, the last one first. When it has ended, the one before it is cancelled, and so on.
     ///
-    /// A child whose turn has not come is polled as before. If it ends, that is a late result: it changes nothing, and
-    /// [`report`](Group::report) tells of it as of one that was drained. A child that was never polled, because an earlier
-    /// one failed at once or [`concurrency`](Group::concurrency) held it back, does not start before its turn; a draining
-    /// one then begins in excess of the limit, because those that it would have to wait for wait for it. The grace is one
-    /// for all: it begins when the first child drains, and when it is over the rest are dropped, the last one first,
-    /// without being told. In a report those that would have drained are [`Abandoned`](crate::Outcome::Abandoned), the
-    /// others [`Dropped`](crate::Outcome::Dropped).
+    /// *When to use.* For services that depend on those listed before them, such as a pool, a cache and an API.
     ///
-    /// This is the order in which Erlang's supervisors terminate their children. Dropping the group still drops them in
-    /// index order.
+    /// A child whose turn has not come is polled as before. If it ends, its output is a late result: it changes nothing, and
+    /// in a [`report`](Group::report) it is [`Drained`](crate::Outcome::Drained). A child that was never polled, because an
+    /// earlier one failed at once or because of [`concurrency`](Group::concurrency), does not start before its turn. If it
+    /// drains, it then starts in excess of the limit, as the children that it would have to wait for wait for it.
+    ///
+    /// There is one grace for all children, which begins when the first of them drains. When it is over, the rest are
+    /// dropped, the last one first, without being told. In a report those that would have drained are
+    /// [`Abandoned`](crate::Outcome::Abandoned), the others [`Dropped`](crate::Outcome::Dropped).
+    ///
+    /// Erlang's supervisors terminate their children in this order. If the group is dropped, its children are dropped in
+    /// index order nevertheless.
     ///
     /// # Examples
     ///

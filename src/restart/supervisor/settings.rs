@@ -15,9 +15,9 @@ use crate::settings::signal::OnSignal;
 use crate::settings::unset::Unset;
 
 impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
-    /// Restarts after those failures for which `when`, a `FnMut(&Failure<E>) -> bool`, returns true. Any other ends it
-    /// with
-    /// [`RestartError::NotRetried`](crate::RestartError::NotRetried). Without it every failure restarts.
+    /// Restarts only after failures for which `when`, a `FnMut(&Failure<E>) -> bool`, returns true. Any other failure ends
+    /// the restart with [`RestartError::NotRetried`](crate::RestartError::NotRetried). Without this setting every failure
+    /// is followed by a restart.
     ///
     /// # Examples
     ///
@@ -47,9 +47,9 @@ impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
         Supervisor { make, limit, cancelling, signal, when, observe, backoff, policy }
     }
 
-    /// Shows every failure to `observe`, a `FnMut(&Failure<E>)`, in the poll in which the child failed, before any sibling
-    /// is told: also the last one, and one that is overtaken by the signal. The limit's clock is not asked for it:
-    /// [`recent`](Failure::recent) counts the restarts that were within the window when it was asked last.
+    /// Calls `observe`, a `FnMut(&Failure<E>)`, with every failure, in the poll in which the child failed and before any
+    /// sibling is told. It also sees the last failure, and failures after which the signal comes before the restart. The
+    /// limit's clock is not read for it: [`recent`](Failure::recent) is as of the previous reading.
     ///
     /// # Examples
     ///
@@ -76,16 +76,17 @@ impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
         Supervisor { make, limit, cancelling, signal, when, observe, backoff, policy }
     }
 
-    /// Waits before the next generation for the future that `make`, a `FnMut(&Failure<E>) -> impl Future`, returns: any
-    /// delay, of any runtime. It is made when no child is left, and it is gone before the next generation is made. It
-    /// cannot borrow from the failure: copy what it needs, and return an `async move` block.
+    /// Before each restart, waits for the future that `make`, a `FnMut(&Failure<E>) -> impl Future`, returns, such as the
+    /// timer of any runtime. It is made when no child is left, and dropped before the next generation is made. It cannot
+    /// borrow from the failure; copy what it needs, and return an `async move` block.
     ///
-    /// Under [`Limit::within`](crate::Limit::within) the delays take up the window: a group that waits for twenty seconds before each restart
-    /// never has five of them within a minute.
+    /// Under [`Limit::within`](crate::Limit::within) the delays count too: a group that waits for twenty seconds before each
+    /// restart never restarts five times within a minute.
     ///
     /// # Examples
     ///
-    /// Longer with each failure, up to a minute, and from the start again as failures leave the [`Limit`](crate::Limit)'s window:
+    /// A delay that doubles up to a minute, and becomes shorter again as failures leave the window of the
+    /// [`Limit`](crate::Limit):
     ///
     /// ```
     /// use gather::{Limit, restart};
@@ -109,12 +110,12 @@ impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
     /// let group = restart(limit, || [broken()])
     ///     .backoff(|failure| sleep(Duration::from_secs(60.min(1 << failure.recent.min(6)))));
     /// # assert!(pollster::block_on(group).is_ok());
-    /// // A generation fails after a second each time; the ninth runs for a quarter of an hour:
+    /// // Each generation fails after a second, but the ninth after a quarter of an hour:
     /// assert_eq!(*slept.borrow(), [1, 2, 4, 8, 16, 32, 60, 60, 1, 2]);
     /// ```
     ///
-    /// How long to wait is any crate's to say, here [`backon`](https://docs.rs/backon)'s: twice as long each time, with
-    /// jitter, so that groups which failed together do not come back together.
+    /// The delays of another crate, here [`backon`](https://docs.rs/backon): they double and have jitter, so groups that
+    /// failed together do not restart together:
     ///
     /// ```
     /// use backon::{BackoffBuilder, ExponentialBuilder};
@@ -138,8 +139,8 @@ impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
     /// }
     /// ```
     ///
-    /// The same, from the start again after a generation that ran for a minute, and so counts as healthy. The closure
-    /// alone holds what it takes, so the group stays `Send`.
+    /// The same, but the delays begin anew after a generation that ran for at least a minute. The closure owns its state, so
+    /// the group stays `Send`:
     ///
     /// ```
     /// # use backon::{BackoffBuilder, ExponentialBuilder};
@@ -186,12 +187,12 @@ impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
         Supervisor { make, limit, cancelling, signal, when, observe, backoff, policy }
     }
 
-    /// Ends it when `signal` is ready, whatever it is ready with. The output becomes `Result<Output, Cancelled>`.
+    /// Ends the restart when `signal` is ready, whatever it is ready with. The output becomes `Result<Output, Cancelled>`.
     ///
-    /// A running generation is cancelled, and its drain waited for; a drain after a failure is waited for; a
-    /// backoff ends at once. No further generation is made: a signal that is seen in the same poll as a failure wins.
-    /// The signal is polled before the children, the backoff or the making of a generation in every poll, so that they
-    /// cannot use up the runtime's budget before it; and if it is pending then, once more after them.
+    /// A running generation is cancelled and drained; a drain after a failure goes on to its end; a backoff ends at once. No
+    /// further generation is made, even if the signal and a failure come in the same poll. In every poll the signal is
+    /// polled before the children, the backoff and `make`, so that they cannot use up the runtime's budget before it; if it
+    /// is pending, it is polled once more after them.
     ///
     /// # Examples
     ///
@@ -227,11 +228,12 @@ impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
         Supervisor { make, limit, cancelling, signal: OnSignal::new(signal), when, observe, backoff, policy }
     }
 
-    /// The output becomes a [`RestartReport`](crate::RestartReport): why it ended, the [`Outcome`](crate::Outcome) of each
-    /// child of the last generation, also of those that ended late, in the drain; the count of restarts, and whether it
-    /// has given up. It does not change when the restart ends.
+    /// The output becomes a [`RestartReport`](crate::RestartReport): why the restart ended, how many restarts there were,
+    /// and the [`Outcome`](crate::Outcome) of each child of the last generation, including those that ended late, in the
+    /// drain. It does not change when the restart ends.
     ///
-    /// With [`cancel_when`](Self::cancel_when) the output stays a report, whose cause says that it was cancelled.
+    /// With [`cancel_when`](Self::cancel_when) the output is still a report; its cause is then
+    /// [`Cancelled`](crate::Cause::Cancelled).
     ///
     /// # Examples
     ///
@@ -255,7 +257,8 @@ impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
 }
 
 impl<I, M, L, G, H, R, S, W, O, B, P> Supervisor<I, M, L, Cancelling<G, H, R>, S, W, O, B, P> {
-    /// Limits each generation's drain, as [`Group::grace`](crate::Group::grace) does; `make` is called in each generation that drains.
+    /// Limits the drain of each generation, like [`Group::grace`](crate::Group::grace). `make` is called in each generation
+    /// that drains.
     ///
     /// # Examples
     ///
@@ -285,10 +288,10 @@ impl<I, M, L, G, H, R, S, W, O, B, P> Supervisor<I, M, L, Cancelling<G, H, R>, S
         self.with_cancelling(|cancelling| cancelling.with_grace(grace))
     }
 
-    /// Calls `hook`, a `FnMut(Cause)`, in each generation that is cancelled, as
-    /// [`Group::on_cancel`](crate::Group::on_cancel) does in a group: after the failure was shown to
-    /// [`observe`](Self::observe), before any child is told. It is not called when no generation is alive: before the
-    /// first one is made, and in the [`backoff`](Self::backoff).
+    /// Calls `hook`, a `FnMut(Cause)`, in each generation that is cancelled, like
+    /// [`Group::on_cancel`](crate::Group::on_cancel): after [`observe`](Self::observe) has seen the failure, and before any
+    /// child is told. It is not called if no generation is alive, as before the first one and during the
+    /// [`backoff`](Self::backoff).
     ///
     /// # Examples
     ///
@@ -309,8 +312,8 @@ impl<I, M, L, G, H, R, S, W, O, B, P> Supervisor<I, M, L, Cancelling<G, H, R>, S
         self.with_cancelling(|cancelling| cancelling.with_hook(HookEachTime::new(hook)))
     }
 
-    /// Cancels the children of each generation one at a time, the last one first, as
-    /// [`Group::cancel_in_reverse`](crate::Group::cancel_in_reverse) does in a group.
+    /// Cancels the children of each generation one at a time, the last one first, like
+    /// [`Group::cancel_in_reverse`](crate::Group::cancel_in_reverse).
     ///
     /// # Examples
     ///
