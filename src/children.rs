@@ -27,8 +27,9 @@ use core::task::{Context, Poll, Waker};
 use crate::child::{Child, OnCancel};
 use crate::judge::{End, Judge, Moment, Policy};
 
-/// What [`gather`](crate::gather()) takes: a tuple of up to 16, an array, or with the feature `alloc` a `Vec` or a boxed
-/// slice. Says nothing yet about the children's outputs; see [`IntoChildren`], which does. Sealed.
+/// What [`gather`](crate::gather()) takes: a tuple of up to 16 children, an array, or with the feature `alloc` a `Vec` or a
+/// boxed slice; or a [source](crate::from_stream). Says nothing about the outputs of the children, unlike [`IntoChildren`].
+/// Sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be gathered",
     label = "not a tuple of up to 16 children, an array, a `Vec` or a boxed slice of them",
@@ -46,30 +47,31 @@ use crate::judge::{End, Judge, Moment, Policy};
     )
 )]
 pub trait Container: sealed::Sealed {
-    /// How many children it holds. `None`: they are not there yet.
+    /// How many children there are. `None` for a source.
     #[doc(hidden)]
     fn count(&self) -> Option<usize>;
 }
 
-/// What can be gathered: a tuple of up to 16 children of any types, an array `[C; N]`, and with the feature `alloc` a
-/// `Vec<C>` or a `Box<[C]>`. A child is whatever is [`IntoChild`](crate::IntoChild): a future, an adapter of one, or a
-/// group.
+/// A container of children that fits the policy `P`: a tuple of up to 16 children of any types, an array `[C; N]`, with the
+/// feature `alloc` a `Vec<C>` or a `Box<[C]>`, or a [source](crate::from_stream). A child is whatever is
+/// [`IntoChild`](crate::IntoChild): a future, an adapter of one, or a group. Sealed.
 ///
-/// On targets without compare-and-swap, such as thumbv6m, the last two need the feature `portable-atomic` as well.
+/// On targets without compare-and-swap, such as thumbv6m, `Vec`, boxed slice and `from_stream` need the feature
+/// `portable-atomic` as well.
 ///
-/// `P` is the policy, which has to make something of each child's output:
-/// [`FailFast`](crate::policy::FailFast) wants children that return a
-/// `Result`, with one type of error. Sealed: implemented for these containers alone.
+/// The policy decides what outputs the children may have: under [`FailFast`](crate::policy::FailFast) each returns a
+/// `Result`, all with the same type of error.
 ///
 /// | container | when it is polled | memory |
 /// |---|---|---|
 /// | tuple, array | each pending child, with the caller's waker | in place, nothing allocated |
 /// | `Vec`, boxed slice | the children that were woken, each with a waker of its own | in the caller's buffer; two allocations for any number of children |
+/// | source | see [`from_stream`](crate::from_stream), [`from_stream_const`](crate::from_stream_const) | |
 ///
-/// *Complexity.* A poll takes O(children) time in a tuple or an array; in a `Vec` O(woken children), whatever the count
-/// of the others. A wake of a `Vec`'s child takes constant time, without a lock, from any thread. The first of a
-/// `Vec`'s two allocations holds the outputs, and is the one that is returned where their size allows; the second lives
-/// as long as the longest-lived waker of a child: on 64 bits 112 bytes, and 64 for every 64 children.
+/// *Complexity.* A poll takes O(children) time in a tuple or an array, and O(woken children) in a `Vec`, however many others
+/// there are. A wake of a child of a `Vec` takes constant time, without a lock, from any thread. The first of the two
+/// allocations of a `Vec` holds the outputs, and is returned as the result if their size allows. The second lives as long
+/// as the last waker of a child; on 64 bits it has 112 bytes, and 64 more for every 64 children.
 ///
 /// # Examples
 ///
@@ -87,7 +89,7 @@ pub trait Container: sealed::Sealed {
 /// # });
 /// ```
 ///
-/// As a bound, for functions of one's own:
+/// As a bound of your own functions:
 ///
 /// ```
 /// use gather::{Group, IntoChildren, gather, policy::FailFast};

@@ -1,4 +1,4 @@
-//! Outputs as they come: what a group's children end with, one by one.
+//! Outputs as they come: those of a group's children, one by one.
 
 mod for_each;
 mod one_by_one;
@@ -26,49 +26,48 @@ use crate::settings::signal::{NoSignal, Signal};
 use crate::settings::window::Window;
 
 impl<I, P, G, H, R, S, L> Group<I, P, Cancelling<G, H, R>, S, L> {
-    /// A stream that gives what each child ends with, as it ends, and its index. When the stream has ended, no child is
-    /// left.
+    /// A stream of the children's outputs, each with the index of its child, in the order in which the children end. When
+    /// the stream has ended, no child is left.
     ///
-    /// *When to use.* Where outputs are needed before the last child has ended, or are too many to be held at once. A loop
-    /// over the stream polls the children only while it waits for the next item; if its body awaits for long, use
-    /// [`for_each`](AsCompleted::for_each) or [`try_for_each`](AsCompleted::try_for_each), under which the children go on
-    /// meanwhile.
+    /// *When to use.* If outputs are needed before the last child has ended, or are too many to be held at once. In a loop
+    /// over the stream the children are polled only while the loop waits for the next item. If the body of the loop awaits
+    /// for long, use [`for_each`](AsCompleted::for_each) or [`try_for_each`](AsCompleted::try_for_each); there the children
+    /// are polled meanwhile.
     ///
-    /// *Children* have one type of output, in a tuple too: `map` them to it. It is offered under fail-fast,
-    /// [`settle`](Group::settle), and [`report`](Group::report) of these; of [`any`](Group::any) and
-    /// [`race`](Group::race) there is only one output. Not under [`restart`](crate::restart()): outputs of a generation
-    /// that fails would be out already when the next one gives them again.
+    /// *Children* have one type of output, in a tuple too; convert them by `map`. The policy is fail-fast,
+    /// [`settle`](Group::settle), or a [`report`](Group::report) of these, as [`any`](Group::any) and [`race`](Group::race)
+    /// have a single output. There is no such stream under [`restart`](crate::restart()): a generation that fails would have
+    /// handed out outputs that the next one gives again.
     ///
     /// *Outcomes.*
     ///
     /// | policy | item |
     /// |---|---|
-    /// | fail-fast | `Result<(usize, T), E>`: values as they come; after a failure the handshake runs, then come the `Err` and the end |
+    /// | fail-fast | `Result<(usize, T), E>`: values as they come; after a failure the others are cancelled and drained, then come the `Err` and the end |
     /// | [`settle`](Group::settle) | `(usize, O)` |
-    /// | one of these with [`cancel_when`](Group::cancel_when) | the above in `Result<_, Cancelled>`; once it is cancelled the handshake runs, then come the `Err(Cancelled)` and the end |
-    /// | [`report`](Group::report), with or without `cancel_when` | `(usize, Outcome<T, E>)`: of every child, also those that were dropped or drained; then [`cause`](AsCompleted::cause) says why it ended |
+    /// | one of these with [`cancel_when`](Group::cancel_when) | the above in `Result<_, Cancelled>`; after the signal the children are cancelled and drained, then come the `Err(Cancelled)` and the end |
+    /// | [`report`](Group::report), with or without `cancel_when` | `(usize, Outcome<T, E>)` of every child, including those that were dropped or drained; after that see [`cause`](AsCompleted::cause) |
     ///
-    /// Each poll gives one item, so outputs are not collected: a child that ends in a poll ends that poll, and the next one
-    /// goes on behind it. A child keeps its place under [`concurrency`](Group::concurrency) until its output was handed
-    /// out.
+    /// Each poll gives one item: when a child ends, so does the poll, and the next poll goes on behind it. Outputs are not
+    /// collected. Under [`concurrency`](Group::concurrency) a child keeps its place until its output was handed out.
     ///
-    /// *Order.* Items come as children end. Where several end in one poll, which only happens in the handshake, outcomes
-    /// come in this order: the child that is the cause, those that were dropped, in index order, those that have drained or
-    /// were abandoned, in index order; under [`cancel_in_reverse`](Group::cancel_in_reverse) the cause, then the others,
-    /// the last one first.
+    /// *Order.* Items come as children end. Only while the children are cancelled can several end in one poll. Their
+    /// outcomes then come in this order: the child that is the cause; those that were dropped, in index order; those that
+    /// have drained or were abandoned, in index order. Under [`cancel_in_reverse`](Group::cancel_in_reverse) it is the
+    /// cause, then the others, the last one first.
     ///
-    /// *Cancellation.* As that of the group, in the poll in which the cause is seen; a value that came in that poll is still
-    /// handed out. [`cancel`](AsCompleted::cancel) begins it from outside. Dropping the stream drops the children at once,
-    /// in index order, and is not a drain.
+    /// *Cancellation.* As in the group itself, in the poll in which the cause is seen; a value that came in that poll is
+    /// still handed out. [`cancel`](AsCompleted::cancel) cancels the children from outside. If the stream is dropped, the
+    /// children are dropped at once, in index order, and no asynchronous clean-up runs.
     ///
-    /// *Panics.* As of a [`gather`](crate::gather()): the children are dropped, untold, and polling again panics. After its
-    /// end the stream gives `None`, as often as it is polled.
+    /// *Panics.* As for [`gather`](crate::gather()): the children are dropped without being told, and polling again panics.
+    /// After its end the stream may be polled again, and gives `None`.
     ///
-    /// *Fairness.* As of a `gather`. A child that wakes itself in every poll is polled once while all others have had their
-    /// turn, not once for each item.
+    /// *Fairness.* As for `gather`. A child that wakes itself in every poll is polled once per round of all children, not
+    /// once per item.
     ///
-    /// *Complexity.* Of a `Vec` or a source the children that were woken are polled, of a tuple or an array all that are
-    /// pending. Nothing is allocated beside what the group itself needs; tuples, arrays and `from_stream_const` need no
+    /// *Complexity.* A poll polls the children of a `Vec` or a source that were woken, and all pending children of a tuple or
+    /// an array. Nothing is allocated beyond what the group needs; tuples, arrays and `from_stream_const` need no
     /// allocator.
     ///
     /// # Examples
@@ -124,10 +123,10 @@ impl<I, P, G, H, R, S, L> Group<I, P, Cancelling<G, H, R>, S, L> {
     }
 }
 
-/// The stream of [`Group::as_completed`](crate::Group::as_completed), where its items are described.
+/// The stream of [`Group::as_completed`](crate::Group::as_completed), which describes its items.
 ///
-/// `Debug` shows what that of a [`Gather`] shows, and polls nothing. What is said there of `Debug` and `is_terminated`
-/// also holds here, and of [`cause`](Self::cause).
+/// `Debug` shows the same as that of a [`Gather`], and polls nothing. For `Debug`, `is_terminated` and
+/// [`cause`](Self::cause), which take a shared reference, see [`Gather`].
 #[pin_project]
 #[must_use = "streams do nothing unless polled"]
 pub struct AsCompleted<C: Indexed, K = Cancelling, S = NoSignal> {
@@ -136,7 +135,7 @@ pub struct AsCompleted<C: Indexed, K = Cancelling, S = NoSignal> {
 }
 
 impl<C: Indexed, K, S> AsCompleted<C, K, S> {
-    /// Why the children ended, once the stream has ended.
+    /// Why the children ended. `None` before the stream has ended.
     ///
     /// # Examples
     ///
@@ -165,18 +164,19 @@ where
     R: Order,
     S: Signal,
 {
-    /// Cancels the children: tells or drops each that is pending, in index order, unless that has begun. Poll the stream
-    /// to its end to drain those that were told.
+    /// Cancels the children: drops each plain one and tells all others, in index order. Then poll the stream to its end, to
+    /// drain those that were told.
     ///
-    /// *When to use.* In place of dropping the stream, to leave a loop over it before its end without losing clean-ups.
+    /// *When to use.* To leave a loop over the stream early. If the stream were dropped instead, no clean-up would run.
     ///
-    /// *Outcomes.* Under fail-fast and [`settle`](crate::Group::settle) nothing more is handed out, but the
-    /// [`Cancelled`](crate::Cancelled) of a group that has a [`cancel_when`](crate::Group::cancel_when). With
-    /// [`report`](crate::Group::report) the outcome of every child is. A stream that has ended stays as it is.
+    /// *Outcomes.* Under fail-fast and [`settle`](crate::Group::settle) nothing more is handed out, except the
+    /// `Err(`[`Cancelled`](crate::Cancelled)`)` of a group that has a [`cancel_when`](crate::Group::cancel_when). With
+    /// [`report`](crate::Group::report) the outcome of every child is handed out. If the children are being cancelled
+    /// already, or the stream has ended, this does nothing.
     ///
     /// # Panics
     ///
-    /// If a child's hook or destructor does, and after a panic.
+    /// If the hook or the destructor of a child panics, and after an earlier panic.
     ///
     /// # Examples
     ///
@@ -205,16 +205,16 @@ where
         }
     }
 
-    /// Calls `each` with the index and the output of every child as it ends, and drives the future that it returns
-    /// beside the other children. Resolves when no child is left and the last such future has ended.
+    /// Calls `each` with the index and the output of every child as it ends, and polls the future that it returns beside
+    /// the other children. Resolves when no child is left and the last such future has ended.
     ///
-    /// *When to use.* After [`settle`](crate::Group::settle) or [`report`](crate::Group::report), where handing the
-    /// outputs on takes time. In a loop over the stream the children stand still while the loop's body waits; here they go
-    /// on. Under fail-fast there is [`try_for_each`](Self::try_for_each).
+    /// *When to use.* After [`settle`](crate::Group::settle) or [`report`](crate::Group::report), if handling an output
+    /// takes time. In a loop over the stream the children stand still while the body waits; here they go on. Under
+    /// fail-fast use [`try_for_each`](Self::try_for_each).
     ///
-    /// *Order.* One future at a time. A child that ends while it is pending keeps its output, and under
-    /// [`concurrency`](crate::Group::concurrency) its place, until `each` is called with it; of several the one of the
-    /// lowest index comes first. So what waits is bounded.
+    /// *Order.* There is one future of `each` at a time. A child that ends meanwhile keeps its output, and under
+    /// [`concurrency`](crate::Group::concurrency) its place, until `each` is called with it; of several such children the
+    /// lowest index comes first. So the number of waiting outputs is bounded.
     ///
     /// *Outcomes.*
     ///
@@ -223,15 +223,16 @@ where
     /// | `settle` | `()`; with [`cancel_when`](crate::Group::cancel_when) `Result<(), Cancelled>` |
     /// | `report` | [`Cause`]; `each` is called with the [`Outcome`](crate::Outcome) of every child |
     ///
-    /// *Cancellation.* When the children are cancelled, outputs that wait are dropped, except under `report`. The future
-    /// of `each` is the caller's own code and is not cut off: it is driven to its end beside the drain, and beyond the
-    /// grace. Dropping the whole drops it too, after the children.
+    /// *Cancellation.* When the children are cancelled, waiting outputs are dropped, except under `report`. The future of
+    /// `each` is not cancelled: it is polled to its end beside the drain, even beyond the grace. If the whole is dropped,
+    /// that future is dropped too, after the children.
     ///
-    /// *Panics.* A panic of `each` or of its future is as one of a child: the children and that future are dropped first.
+    /// *Panics.* A panic of `each` or of its future is treated as one of a child: it leaves the poll after the children and
+    /// that future were dropped.
     ///
-    /// *Complexity.* A poll calls `each` with all that waits while its futures are ready at once. Which of the waiting
-    /// outputs is the next is looked for among the children between the lowest and the highest of them; of a source it
-    /// takes constant time, and a child that ends is put in its place among those that wait.
+    /// *Complexity.* One poll calls `each` with all waiting outputs as long as its futures are ready at once. To find the
+    /// next one it searches the children between the lowest and the highest waiting index; with a source that takes
+    /// constant time, but a child that ends has to be sorted in among those that wait.
     ///
     /// # Examples
     ///
@@ -266,20 +267,21 @@ where
     R: Order,
     S: Signal,
 {
-    /// Calls `each` with the index and the value of every child as it ends, and drives the future that it returns beside
-    /// the other children. Resolves when no child is left and the last such future has ended: to `Ok(())`, or to the
-    /// first error of a child or of such a future.
+    /// Calls `each` with the index and the value of every child as it ends, and polls the future that it returns beside the
+    /// other children. Resolves when no child is left and the last such future has ended: to `Ok(())`, or to the first
+    /// error of a child or of such a future.
     ///
-    /// *When to use.* Under fail-fast; see [`for_each`](Self::for_each), which also describes the order.
+    /// *When to use.* Under fail-fast; otherwise [`for_each`](Self::for_each), which also describes the order.
     ///
     /// *Outcomes.* `Result<(), E>`; with [`cancel_when`](crate::Group::cancel_when) `Result<Result<(), E>, Cancelled>`.
     ///
-    /// *Cancellation.* When a future of `each` ends with an error, the group has failed, as if the child had whose value
-    /// it was: that child is the [`Cause`]. When a child fails while such a future is pending, its siblings are cancelled
-    /// in that very poll; the future is driven to its end beside the drain, and beyond the grace; then comes the error. In
-    /// both cases values that wait are dropped, and `each` is not called again. An error that comes later changes nothing.
+    /// *Cancellation.* If a future of `each` ends with an error, the group fails as if the child of that value had failed;
+    /// that child is the [`Cause`]. If a child fails while such a future is pending, its siblings are cancelled in the same
+    /// poll, and the future is polled to its end beside the drain, even beyond the grace. In both cases waiting values are
+    /// dropped, and `each` is not called again. A later error changes nothing.
     ///
-    /// *Panics.* A panic of `each` or of its future is as one of a child: the children and that future are dropped first.
+    /// *Panics.* A panic of `each` or of its future is treated as one of a child: it leaves the poll after the children and
+    /// that future were dropped.
     ///
     /// # Examples
     ///

@@ -28,42 +28,44 @@ type KeptOf<S, P> = <P as Judge<OutputOf<S>>>::Kept;
 type WaitsOf<S, P> = <P as Policy>::Waits<KeptOf<S, P>>;
 type StopOf<S, P> = <P as Judge<OutputOf<S>>>::Stop;
 
-/// Children from a stream: each is drawn when there is room for it, and runs with the others in the task that polls the
+/// Children from a stream: each is drawn when there is room for it, and runs beside the others in the task that polls the
 /// group.
 ///
-/// *When to use.* For children of which not all are known at the start, or that are too many to be held at once: the
-/// connections of a server, the pages of a crawl, a million requests sixteen at a time. The stream may be the receiver
-/// of any channel: so children can be added while the group runs, also by children that hold a sender. For children that
-/// are all there, pass a tuple, an array or a `Vec`.
+/// *When to use.* If not all children are known at the start, or if they are too many to be held at once: the connections of
+/// a server, the pages of a crawl, a million requests sixteen at a time. The stream may be the receiver of any channel; so
+/// children can be added while the group runs, also by children that hold a sender. If all children are there, use a
+/// tuple, an array or a `Vec`.
 ///
-/// *Outcomes.* The group has completed when the source has ended and no child is left. The outputs are a `Vec`, in the
-/// order in which the children were drawn; if they are `()` it takes no memory. Everything else is as the policy says:
-/// under fail-fast the first `Err` ends the group.
+/// *Outcomes.* The group is complete when the source has ended and no child is left. The outputs are a `Vec`, in the order
+/// in which the children were drawn; if they are `()`, it takes no memory. Everything else follows the policy: under
+/// fail-fast the first `Err` ends the group.
 ///
 /// *Drawing.* A child is drawn when [`concurrency`](crate::Group::concurrency) has room, after the woken children were
-/// polled, and is polled at once. Without `concurrency` every child that the source has is drawn. In one poll of the
-/// group at most 64 are. The source is polled with a waker of its own, and only when that was woken or it gave a child
-/// the last time. It is dropped when it has ended.
+/// polled, and is polled at once. Without `concurrency` everything is drawn that the source has, but at most 64 children in
+/// one poll of the group. The source has a waker of its own. It is polled only when that was woken, or after it has given
+/// a child. It is dropped when it has ended.
 ///
-/// *Cancellation.* The source is dropped first; then the children are told or dropped, as ever. Nothing starts after
-/// that: once the cause is set, a channel whose receiver is the source is closed, and `send` gives the new child back.
+/// *Cancellation.* The source is dropped first; then the children are told or dropped as in any group. No child starts after
+/// that. If the source is the receiver of a channel, the channel is then closed, and `send` gives the new child back.
 ///
-/// *Panics.* As a child's: a panic of the source leaves the poll in which it happened, after all children were dropped.
-/// [`race`](crate::Group::race) panics when the source ends without ever having given a child.
+/// *Panics.* A panic of the source leaves the poll in which it happened, after all children were dropped.
+/// [`race`](crate::Group::race) panics if the source ends without having given a child.
 ///
-/// *Fairness.* Children are first polled, told and dropped in the order in which they were drawn. The woken ones are
-/// polled in no promised order; none starves. Neither does the source, where children before it may use up what the
-/// runtime allows in one poll: after a pass that was cut, or in which children were pending again before the source was,
-/// the source is asked first, and what it gives is polled behind the woken children.
+/// *Fairness.* Children are first polled, told and dropped in the order in which they were drawn. Woken children are polled
+/// in no particular order, but none starves. Nor does the source: if a poll ended early, or if children were still pending
+/// after a turn before the source was, they may have used up what the runtime allows in one poll; the next poll then
+/// begins with the source, and polls its children after the woken ones.
 ///
-/// *Complexity.* A wake takes constant time, without a lock, from any thread; a poll O(woken children). Children lie in
-/// chunks of 8 to 64 places (32 on 32 bits), which never move, and are used again: nothing is allocated for a child, and
-/// memory follows the children that are alive. Beside the child itself it is about 20 bytes for each, on 64 bits. After a
-/// peak it falls back by itself: at the end of the next poll that has drawn what there was to draw, all empty chunks are
-/// freed but as many as have children, and one; before, whatever is more than 64 beyond that. A chunk with a child stays,
-/// and new children go to such chunks first. A table of about a byte for each child of the peak may last as long as the
-/// group. A child's index is the count of those drawn before it, a `usize`; more children than that panic. A waker that
-/// is woken after its child has ended may cost another child a needless poll, no more.
+/// *Complexity.* A wake takes constant time, without a lock, from any thread; a poll takes O(woken children). Children are
+/// kept in chunks of 8 to 64 places (up to 32 on 32 bits), which never move and are used again. So no allocation is made per
+/// child, and memory follows the number of children that are alive: on 64 bits about 20 bytes each, beside the child itself.
+///
+/// After a peak, memory shrinks by itself. A poll that has drawn all there was frees the empty chunks, except as many as
+/// have children and one more; any other poll frees those beyond 64 more than that. A chunk with a child stays, and new
+/// children go to such chunks first. A table of about one byte per child of the peak may stay as long as the group.
+///
+/// The index of a child is the number of children drawn before it, a `usize`; when it would overflow, the group panics. If
+/// a waker is woken after its child has ended, another child may be polled needlessly; it has no other effect.
 ///
 /// # Examples
 ///
@@ -76,7 +78,7 @@ type StopOf<S, P> = <P as Judge<OutputOf<S>>>::Stop;
 /// assert_eq!(pollster::block_on(doubled).unwrap()[..3], [2, 4, 6]);
 /// ```
 ///
-/// Children that add children. The group ends when all senders are gone:
+/// Children that add children. The group ends when all senders were dropped:
 ///
 /// ```
 /// use futures_channel::mpsc::{UnboundedSender, unbounded};
@@ -91,7 +93,7 @@ type StopOf<S, P> = <P as Judge<OutputOf<S>>>::Stop;
 ///         SEEN.fetch_add(1, Ordering::Relaxed);
 ///         for _link in 0..2 {
 ///             if depth < 3 {
-///                 // Fails once the group has failed: then the page is given back, and dropped.
+///                 // Once the group has failed, this gives the page back.
 ///                 let _ = pages.unbounded_send(crawl(depth + 1, pages.clone()));
 ///             }
 ///         }
@@ -114,7 +116,7 @@ where
     FromStream { source }
 }
 
-/// As [`from_stream`], over an iterator: each child is made when there is room for it.
+/// Like [`from_stream`], over an iterator: each child is made when there is room for it.
 ///
 /// # Examples
 ///
@@ -143,11 +145,11 @@ where
     from_stream(futures_util::stream::iter(source))
 }
 
-/// As `from_stream`, without an allocator: at most `N` children at a time, which lie in the group itself. The output is
-/// `()` where `from_stream` has a `Vec`, and so the values of the children must be `()`.
+/// Like [`from_stream`], without an allocator: at most `N` children at a time, which are kept in the group itself. Where
+/// `from_stream` gives a `Vec`, this gives `()`, so the values of the children must be `()`.
 ///
-/// Source and children are polled with the caller's waker, whether they were woken or not, as those of an array. The
-/// source is not polled while all places are taken. `N` of 0 does not compile:
+/// The source and the children are polled with the waker of the task, whether they were woken or not, like the children of
+/// an array. The source is not polled while all `N` places are taken. `N` must not be 0:
 ///
 /// ```compile_fail,E0080
 /// use futures_util::stream;
@@ -187,7 +189,7 @@ where
     FromStreamConst { source }
 }
 
-/// Children from a stream: what [`from_stream`] returns, for [`gather`](crate::gather()).
+/// Children from a stream, for [`gather`](crate::gather()). Returned by [`from_stream`].
 #[cfg(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic")))]
 #[derive(Clone, Copy)]
 #[must_use = "a source does nothing unless it is gathered"]
@@ -195,7 +197,7 @@ pub struct FromStream<S> {
     source: S,
 }
 
-/// Children from a stream, at most `N` at a time: what [`from_stream_const`] returns, for [`gather`](crate::gather()).
+/// Children from a stream, at most `N` at a time, for [`gather`](crate::gather()). Returned by [`from_stream_const`].
 #[derive(Clone, Copy)]
 #[must_use = "a source does nothing unless it is gathered"]
 pub struct FromStreamConst<S, const N: usize> {

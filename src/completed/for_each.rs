@@ -1,4 +1,4 @@
-//! A future that hands each output over to a closure, and drives what that returns beside the children.
+//! A future that calls a closure with each output, and polls what it returns beside the children.
 
 use core::fmt;
 use core::pin::Pin;
@@ -20,9 +20,10 @@ use crate::settings::window::Window;
 use crate::trace::Scope;
 
 /// The future of [`AsCompleted::for_each`](super::AsCompleted::for_each) and
-/// [`try_for_each`](super::AsCompleted::try_for_each), where it is described.
+/// [`try_for_each`](super::AsCompleted::try_for_each), which describe it.
 ///
-/// It is a future, so it is a plain child where it is gathered. To have it told instead, let the hook cancel it:
+/// As a child of a group it is a plain future, so it is dropped when it is cancelled. To drain its children instead, cancel
+/// it by a hook:
 ///
 /// ```
 /// use gather::{CancelExt, gather};
@@ -102,15 +103,15 @@ where
     S: Signal,
     T: Future<Output: Answer<X>>,
 {
-    /// Cancels the children: tells or drops each that is pending, in index order, unless that has begun. Poll the future
-    /// to its end to drain those that were told.
+    /// Cancels the children: drops each plain one and tells all others, in index order. Then poll the future to its end, to
+    /// drain those that were told.
     ///
-    /// *Outcomes.* As if the signal of a [`cancel_when`](crate::Group::cancel_when) had come; where there is none,
-    /// `()` or `Ok(())`. Once it has ended, it does nothing.
+    /// *Outcomes.* As if the signal of the group's [`cancel_when`](crate::Group::cancel_when) had come; without one, `()` or
+    /// `Ok(())`. If the children are being cancelled already, or the future has ended, this does nothing.
     ///
     /// # Panics
     ///
-    /// If a child's hook or destructor does, and after a panic.
+    /// If the hook or the destructor of a child panics, and after an earlier panic.
     pub fn cancel(mut self: Pin<&mut Self>) {
         if !self.as_mut().project().gather.has_resolved() {
             Handshake::cancel(self);
