@@ -1,4 +1,4 @@
-//! What is allocated: nothing for tuples and arrays, two blocks for a `Vec`.
+//! What is allocated: nothing for tuples and arrays, one or two blocks for a `Vec`.
 
 #![cfg(feature = "alloc")]
 
@@ -162,22 +162,65 @@ fn a_window_takes_no_more_memory_the_more_failures_there_are() {
     assert_eq!(fails(100_000), (count, bytes));
 }
 
+/// As [`yields`], but clones its waker in each of so many polls.
+fn clones<T: Copy>(value: T, polls: usize) -> impl Future<Output = T> {
+    let mut wakers = Vec::with_capacity(polls);
+    poll_fn(move |cx| {
+        if wakers.len() == polls {
+            return Poll::Ready(value);
+        }
+        wakers.push(cx.waker().clone());
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+#[test]
+fn a_vec_of_few_children_allocates_for_wakers_once_one_is_cloned() {
+    for count in [1, 2, 30, 31, 62] {
+        let children: Vec<_> = (0..count).map(|value| yields(Ok::<u64, ()>(value))).collect();
+        let (counted, values) = allocated(|| run(gather(children)));
+        assert_eq!((counted, values), ((1, 8 * count as usize), Ok((0..count).collect())));
+
+        for cloning in [0, count - 1] {
+            let children: Vec<_> =
+                (0..count).map(|value| clones(Ok::<u64, ()>(value), if value == cloning { 3 } else { 0 })).collect();
+            let ((allocations, bytes), values) = allocated(|| run(gather(children)));
+            assert_eq!((allocations, values), (2, Ok((0..count).collect())));
+            let overhead = bytes - 8 * count as usize;
+            // 120, but for layouts at random.
+            assert!(cfg!(not(target_pointer_width = "64")) || overhead <= 128, "{count} children: {overhead} bytes");
+        }
+    }
+}
+
 #[test]
 fn a_vec_takes_two_allocations_for_any_number_of_children() {
-    for count in [1, 2, 30, 31, 64, 65, 1000, 100_000] {
-        let children: Vec<_> = (0..count).map(|value| yields(Ok::<u64, ()>(value))).collect();
-        let all = gather(children);
-        let ((allocations, bytes), values) = allocated(|| run(all));
-        assert_eq!(values.unwrap().len() as u64, count);
-        assert_eq!(allocations, 2, "{count} children");
-        let overhead = bytes - 8 * count as usize;
-        println!("{count} children: {overhead} bytes beside the outputs");
-        if cfg!(target_pointer_width = "64") {
-            let groups = count.div_ceil(64) as usize;
-            let summary = if groups < 64 { 0 } else { 8 * groups.div_ceil(64) };
-            // 112, but for layouts at random.
-            assert!(overhead <= 120 + 64 * groups + summary, "{count} children: {overhead} bytes");
+    for count in [64, 65, 1000, 100_000] {
+        for cloned in [0, 1] {
+            let children: Vec<_> = (0..count).map(|value| clones(Ok::<u64, ()>(value), cloned)).collect();
+            let all = gather(children);
+            let ((allocations, bytes), values) = allocated(|| run(all));
+            assert_eq!(values.unwrap().len() as u64, count);
+            assert_eq!(allocations, 2, "{count} children");
+            let overhead = bytes - 8 * count as usize;
+            println!("{count} children: {overhead} bytes beside the outputs");
+            if cfg!(target_pointer_width = "64") {
+                let groups = count.div_ceil(64) as usize;
+                let summary = if groups < 64 { 0 } else { 8 * groups.div_ceil(64) };
+                // 120, but for layouts at random.
+                assert!(overhead <= 128 + 64 * groups + summary, "{count} children: {overhead} bytes");
+            }
         }
+    }
+}
+
+#[test]
+fn a_failure_takes_a_box_for_the_error_and_no_other_end_does() {
+    for (errs, boxes) in [(true, 1), (false, 0)] {
+        let all = gather(vec![ready(if errs { Err([0u8; 1000]) } else { Ok(()) })]);
+        let (counted, _) = allocated(|| run(all));
+        assert_eq!(counted, (boxes, 1000 * boxes));
     }
 }
 

@@ -25,7 +25,7 @@ use core::task::{Context, Waker};
 use super::{Children, Container, HandOut, Indexed, IntoChildren, Place, Visit, Visitor, sealed};
 use crate::child::{Child, IntoChild};
 use crate::judge::{End, Judge, Moment, Policy};
-use crate::readiness::{OpenGroup, WakerBlock};
+use crate::readiness::{Lent, OpenGroup, Pass, Turn, WakerBlock};
 
 /// The children of a `Vec` or a boxed slice.
 pub struct Buffer<C, P, K, X> {
@@ -39,7 +39,8 @@ pub struct Buffer<C, P, K, X> {
 struct Started<K, X> {
     block: WakerBlock,
     cells: Box<[MaybeUninit<K>]>,
-    stopped: Option<X>,
+    /// In a box, so that the handle is as small where outputs are large.
+    stopped: Option<Box<X>>,
 }
 
 // Children are pinned in the buffer, never in the handle (IN-PLACE); outputs are never pinned.
@@ -64,7 +65,7 @@ impl<C, P, K, X> Buffer<C, P, K, X> {
         let Buffer { children, started, .. } = &mut *rest.0;
         if let Some(started) = started {
             for number in 0..started.block.groups() {
-                let mut group = Group::open(children, started, number);
+                let mut group = Group::open(children, started, number, Turn::NONE);
                 for position in group.open.left() {
                     if group.open.is_live(position) {
                         group.child(position).end_child();
@@ -84,14 +85,14 @@ struct Group<'a, C, K, X> {
     children: *mut C,
     open: OpenGroup<'a>,
     cells: &'a mut [MaybeUninit<K>],
-    stopped: &'a mut Option<X>,
+    stopped: &'a mut Option<Box<X>>,
 }
 
 impl<'a, C, K, X> Group<'a, C, K, X> {
     #[inline]
-    fn open(children: &'a mut Vec<C>, started: &'a mut Started<K, X>, number: usize) -> Self {
+    fn open(children: &'a mut Vec<C>, started: &'a mut Started<K, X>, number: usize, turn: Turn) -> Self {
         let Started { block, cells, stopped } = started;
-        Group { children: children.as_mut_ptr(), open: block.open(number), cells, stopped }
+        Group { children: children.as_mut_ptr(), open: block.open(number, turn), cells, stopped }
     }
 
     /// The child must be live (IN-PLACE): so are the positions that `live` and `next_woken` of an open group give out,
@@ -132,14 +133,14 @@ struct LiveChild<'a, 'b, C, K, X> {
 
 impl<'a, 'b, C, K, X> LiveChild<'a, 'b, C, K, X> {
     #[inline]
-    fn parts(&mut self) -> (Pin<&mut C>, &OpenGroup<'a>) {
+    fn parts(&mut self) -> (Pin<&mut C>, &mut OpenGroup<'a>) {
         // SAFETY: IN-PLACE, the child is there and stays where it is.
-        (unsafe { Pin::new_unchecked(&mut *self.child) }, &self.group.open)
+        (unsafe { Pin::new_unchecked(&mut *self.child) }, &mut self.group.open)
     }
 
     #[inline]
-    fn under<P>(self) -> Placed<'a, 'b, C, K, X, P> {
-        Placed { live: self, policy: PhantomData }
+    fn under<P>(self, lent: &'b mut Lent<'a>) -> Placed<'a, 'b, C, K, X, P> {
+        Placed { live: self, lent, policy: PhantomData }
     }
 
     /// Destroys the child.
@@ -155,6 +156,7 @@ impl<'a, 'b, C, K, X> LiveChild<'a, 'b, C, K, X> {
 /// A live child under the policy.
 struct Placed<'a, 'b, C, K, X, P> {
     live: LiveChild<'a, 'b, C, K, X>,
+    lent: &'b mut Lent<'a>,
     policy: PhantomData<P>,
 }
 
@@ -175,7 +177,7 @@ where
     fn poll_with<R>(&mut self, _: &mut Context<'_>, poll: impl FnOnce(Pin<&mut C>, &mut Context<'_>) -> R) -> R {
         let position = self.live.position;
         let (child, open) = self.live.parts();
-        open.with_waker(position, |waker| poll(child, &mut Context::from_waker(waker)))
+        open.with_waker(self.lent, position, |waker| poll(child, &mut Context::from_waker(waker)))
     }
 
     #[inline]
@@ -189,7 +191,7 @@ where
     #[inline]
     fn stop(self, output: C::Output) {
         let (_, group) = self.live.end_child();
-        *group.stopped = Some(P::stop(output));
+        *group.stopped = Some(Box::new(P::stop(output)));
     }
 
     #[inline]
@@ -265,23 +267,13 @@ where
         let Some(started) = started else { return ControlFlow::Continue(()) };
         match which {
             Visit::Woken { .. } | Visit::Ahead { .. } => {
-                for range in which.ranges() {
-                    let mut groups = started.block.woken(range.clone());
-                    while let Some(number) = groups.next_group(&started.block) {
-                        let mut group = Group::open(children, started, number);
-                        let mut woken = group.open.woken(&range);
-                        let flow = loop {
-                            let Some(position) = group.open.next_woken(&mut woken) else {
-                                break ControlFlow::Continue(());
-                            };
-                            if visitor.visit(group.open.index(position), group.child(position).under::<P>()).is_break()
-                            {
-                                break ControlFlow::Break(());
-                            }
-                        };
-                        drop(group);
-                        started.block.put_back(number, woken);
-                        flow?;
+                let mut pass = Pass::new(which.ranges());
+                while let Some((number, turn)) = pass.next_group(&mut started.block) {
+                    let mut group = Group::open(children, started, number, turn);
+                    let mut lent = group.open.lend();
+                    while let Some(position) = group.open.next_woken() {
+                        let index = group.open.index(position);
+                        visitor.visit(index, group.child(position).under::<P>(&mut lent))?;
                     }
                 }
             }
@@ -289,12 +281,14 @@ where
                 let [Range { start: from, .. }, _] = which.ranges();
                 let takes_wakes = matches!(which, Visit::All { .. });
                 for number in started.block.group_of(from)..started.block.groups() {
-                    let mut group = Group::open(children, started, number);
+                    let mut group = Group::open(children, started, number, Turn::NONE);
+                    let mut lent = group.open.lend();
                     for position in group.open.live(from) {
                         if takes_wakes {
                             group.open.take_wake(position);
                         }
-                        visitor.visit(group.open.index(position), group.child(position).under::<P>())?;
+                        let index = group.open.index(position);
+                        visitor.visit(index, group.child(position).under::<P>(&mut lent))?;
                     }
                 }
             }
@@ -306,7 +300,7 @@ where
         let Buffer { children, started, .. } = self.get_mut();
         let Some(started) = started else { return };
         for number in 0..started.block.groups() {
-            let mut group = Group::open(children, started, number);
+            let mut group = Group::open(children, started, number, Turn::NONE);
             for position in group.open.left() {
                 if group.open.is_kept(position) {
                     group.drop_kept(position);
@@ -334,7 +328,7 @@ where
 
     fn take_stop(self: Pin<&mut Self>, _: usize) -> X {
         let stopped = self.get_mut().started.as_mut().and_then(|started| started.stopped.take());
-        stopped.expect("the child that stopped the gather left its output")
+        *stopped.expect("the child that stopped the gather left its output")
     }
 
     fn stop_at(self: Pin<&mut Self>, index: usize) -> Option<&X> {
@@ -346,7 +340,7 @@ where
             return child.output().and_then(P::stop_of);
         }
         if !block.is_kept(index) {
-            return stopped.as_ref();
+            return stopped.as_deref();
         }
         // SAFETY: KEPT, its bit is set.
         P::stop_in(unsafe { cells[index].assume_init_ref() })
@@ -371,7 +365,7 @@ where
         let Buffer { children, started, .. } = self.get_mut();
         let started = started.as_mut()?;
         for number in started.block.group_of(range.start)..started.block.groups() {
-            let group = Group::open(children, started, number);
+            let group = Group::open(children, started, number, Turn::NONE);
             for position in group.open.kept(range.start) {
                 let index = group.open.index(position);
                 // SAFETY: KEPT, its bit is set.
@@ -392,7 +386,7 @@ where
         let started = started.as_mut()?;
         let end = range.end.min(started.block.children());
         for number in (started.block.group_of(range.start)..=started.block.group_of(end.checked_sub(1)?)).rev() {
-            let group = Group::open(children, started, number);
+            let group = Group::open(children, started, number, Turn::NONE);
             let kept = group.open.kept(range.start).map(|position| group.open.index(position));
             if let Some(index) = kept.take_while(|index| *index < end).last() {
                 return Some(index);
@@ -405,7 +399,7 @@ where
         let Buffer { children, started, .. } = self.get_mut();
         let started = started.as_mut().expect("something is kept of a child that was started");
         let number = started.block.group_of(index);
-        let mut group = Group::open(children, started, number);
+        let mut group = Group::open(children, started, number, Turn::NONE);
         let position = index - group.open.index(0);
         group.take_kept(position)
     }

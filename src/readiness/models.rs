@@ -11,12 +11,18 @@
 //!   `two_wakers_against_passes_that_go_round`;
 //! - a wake, and an open group that is written back: `wake_against_completion_of_the_child`;
 //! - a wake, and the first pass of a drain, which is over all children: `a_wake_while_the_drain_begins`;
-//! - a wake, and a poll by another parent: `parent_waker_replaced_while_being_woken`;
+//! - a wake, and a poll by another parent: `parent_waker_replaced_while_being_woken`,
+//!   `a_slot_that_is_taken_away_from_who_wakes`;
+//! - a waker that is lent, and the threads that its child gives it to: `a_lent_waker_cloned_on_two_threads`,
+//!   `a_lent_waker_woken_on_another_thread`;
+//! - a wake, and the poll in which the block is made: `a_wake_in_the_poll_in_which_the_block_is_made`;
 //! - a wake, and another one: `one_wake_of_the_parent_between_two_polls`;
 //! - a wake in which the parent panics, and a poll, or the end: `a_parent_that_is_put_back_loses_no_later_wake`,
 //!   `a_parent_that_is_put_back_is_not_kept_by_one_that_is_gone`;
 //! - a wake, a clone or a drop, and the last reference: `wake_against_drop_of_the_gather`,
 //!   `clone_and_drop_against_the_last_reference`.
+
+mod lent;
 
 use core::future::poll_fn;
 use core::ops::ControlFlow;
@@ -30,13 +36,12 @@ use loom::future::block_on;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use super::WakerBlock;
-use super::parent::{Hints, Parent};
-use super::sync::WIDTH;
+use super::parent::{Armed, Hints, Parent};
+use super::{Turn, WakerBlock};
 
 /// As a child would: a waker of its own.
 fn waker_of(block: &mut WakerBlock, child: usize) -> Waker {
-    block.open(child / WIDTH).with_waker(child % WIDTH, Waker::clone)
+    block.with_lent(child, Waker::clone)
 }
 
 /// A poll of the gather: calls `poll` with each child that it would poll.
@@ -53,7 +58,7 @@ fn poll_from(block: &mut WakerBlock, from: usize, most: usize, mut poll: impl Fn
         polled += 1;
         if polled == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    block.visit_woken(from..usize::MAX, &mut visit).is_break() || block.visit_woken(0..from, &mut visit).is_break()
+    block.visit_woken(from, usize::MAX, &mut visit).is_break()
 }
 
 fn rearm(block: &mut WakerBlock, waker: &Waker) {
@@ -142,6 +147,7 @@ fn a_wake_while_the_drain_begins() {
                 if sees_it { Poll::Ready(()) } else { Poll::Pending }
             }));
             thread.join().unwrap();
+            drop(block);
             assert_eq!(Arc::strong_count(&old), 1);
         });
     }
@@ -273,7 +279,7 @@ fn wake_against_completion_of_the_child() {
             let polled = poll(&mut block, cx.waker());
             if polled.contains(&0) {
                 assert!(block.is_live(0));
-                block.open(0).end(0);
+                block.open(0, Turn::NONE).end(0);
             }
             if polled.contains(&1) { Poll::Ready(()) } else { Poll::Pending }
         }));
@@ -342,10 +348,10 @@ fn a_parent_that_is_put_back_loses_no_later_wake() {
 
     fn poll(shared: &Shared, waker: &Waker) -> usize {
         let polled = shared.parent.woken().map_or(0, |_| shared.ready.swap(0, Ordering::AcqRel));
-        match shared.parent.arm(waker) {
-            Some(_) if shared.ready.load(Ordering::Acquire) != 0 => shared.parent.wake(Hints::NONE),
-            Some(_) => {}
-            None => waker.wake_by_ref(),
+        match shared.parent.arm(waker, false) {
+            Armed::Since(_) if shared.ready.load(Ordering::Acquire) != 0 => shared.parent.wake(Hints::NONE),
+            Armed::Since(_) | Armed::Still => {}
+            Armed::Not => waker.wake_by_ref(),
         }
         polled
     }
@@ -359,8 +365,8 @@ fn a_parent_that_is_put_back_loses_no_later_wake() {
             let shared = shared.clone();
             move || {
                 shared.ready.fetch_or(1, Ordering::AcqRel);
-                if let Some(waker) = shared.parent.disarm(Hints::NONE) {
-                    shared.parent.put_back(waker);
+                if let Some(out) = shared.parent.disarm(Hints::NONE) {
+                    out.lend_again();
                 }
                 shared.ready.fetch_or(2, Ordering::AcqRel);
                 shared.parent.wake(Hints::NONE);
@@ -378,12 +384,12 @@ fn a_parent_that_is_put_back_loses_no_later_wake() {
 fn a_parent_that_is_put_back_is_not_kept_by_one_that_is_gone() {
     model("a parent that is put back while the gather goes", || {
         let (shared, parent) = (Arc::new(Parent::new()), Arc::new(Counted::default()));
-        assert!(shared.arm(&parent.clone().into()).is_some());
+        assert!(matches!(shared.arm(&parent.clone().into(), false), Armed::Since(_)));
         let thread = thread::spawn({
             let shared = shared.clone();
             move || {
-                if let Some(waker) = shared.disarm(Hints::NONE) {
-                    shared.put_back(waker);
+                if let Some(out) = shared.disarm(Hints::NONE) {
+                    out.lend_again();
                 }
                 shared.wake(Hints::NONE);
             }
@@ -392,6 +398,37 @@ fn a_parent_that_is_put_back_is_not_kept_by_one_that_is_gone() {
         thread.join().unwrap();
         assert_eq!(Arc::strong_count(&parent), 1);
     });
+}
+
+/// Children are woken on threads that are slow to give the parent's waker back, while the poller takes the slot away and
+/// puts another one in, also one that is not the same: each is dropped once, and the last wake is not lost.
+#[test]
+fn a_slot_that_is_taken_away_from_who_wakes() {
+    for (children, woken, changes) in [(2, [0, 1], false), (2, [0, 1], true), (5, [0, 4], true)] {
+        model(&format!("a slot taken away, {children} children, another parent: {changes}"), move || {
+            let mut block = WakerBlock::new(children);
+            let wakers = woken.map(|child| waker_of(&mut block, child));
+            let parents = [(); 3].map(|()| Arc::new(Counted::default()));
+            let parent = |poll: usize| &parents[if changes { poll } else { 0 }];
+            assert_eq!(poll(&mut block, &parent(0).clone().into()), []);
+            let threads = wakers.map(|waker| thread::spawn(move || waker.wake()));
+            let mut polled = poll(&mut block, &parent(1).clone().into());
+            polled.extend(poll(&mut block, &parent(2).clone().into()));
+            let before = parent(2).0.load(Ordering::Acquire);
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            if polled.len() < 2 {
+                assert!(changes || before > 0 || parent(2).0.load(Ordering::Acquire) > 0);
+                assert!(!changes || parent(2).0.load(Ordering::Acquire) > 0);
+                polled.extend(poll(&mut block, &parent(2).clone().into()));
+            }
+            polled.sort();
+            assert_eq!(polled, woken);
+            drop(block);
+            assert!(parents.iter().all(|parent| Arc::strong_count(parent) == 1));
+        });
+    }
 }
 
 /// One wake of the parent for any number of children woken between two polls.

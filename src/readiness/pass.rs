@@ -3,101 +3,162 @@
 
 #![allow(unsafe_code, reason = "a group is lent while its children are visited")]
 
-use core::mem::ManuallyDrop;
+use core::mem::{self, ManuallyDrop};
 use core::ops::Range;
-use core::ptr::NonNull;
 use core::task::Waker;
 
+use super::block::{Group, Lazy, Marks};
+use super::parent::WOKEN;
 use super::sync::{AtomicUsize, Ordering, WIDTH};
-use super::waker::VTABLE;
-use super::{Group, WakerBlock, bit};
-
-/// The bits that were taken from a group's `ready` word, and how far they have been handed out.
-pub(crate) struct Taken {
-    pub(super) bits: usize,
-    /// The positions whose turn is not over.
-    ahead: usize,
-    /// The range of the pass leaves out some positions of the group.
-    pub(super) is_part: bool,
-}
-
-impl Taken {
-    /// The next position, of those taken or set since in `ready` ahead of the last one.
-    #[inline]
-    fn next(&mut self, ready: &AtomicUsize) -> Option<usize> {
-        if ready.load(Ordering::Relaxed) & self.ahead != 0 {
-            // A swap is the faster of the two.
-            self.bits |= match self.ahead {
-                usize::MAX => ready.swap(0, Ordering::AcqRel),
-                ahead => ready.fetch_and(!ahead, Ordering::AcqRel) & ahead,
-            };
-        }
-        if self.bits == 0 {
-            return None;
-        }
-        let position = self.bits.trailing_zeros() as usize;
-        self.bits &= self.bits - 1;
-        self.ahead &= (usize::MAX - 1) << position;
-        Some(position)
-    }
-}
+use super::waker::{Lent, raw_of};
+use super::{WakerBlock, bit};
 
 /// A pass over the groups of the woken children. It does not borrow the block, which is written to in between.
-pub(crate) struct Woken {
+pub(crate) struct Pass {
     /// The turn of the groups before this one is over.
-    pub(super) next: usize,
-    /// Where the range ends.
-    pub(super) end: usize,
+    next: usize,
+    /// In index order, one after the other. A small group is visited once: there a word is rotated instead.
+    range: Range<usize>,
+    rest: Range<usize>,
 }
 
-impl Woken {
-    /// The next group in which a child was woken, also one that is marked meanwhile ahead of the last one. Its mark is
-    /// taken away.
-    #[inline]
-    pub(crate) fn next_group(&mut self, block: &WakerBlock) -> Option<usize> {
-        // `None`: the gather was polled for another reason, no child was woken.
-        let hints = || block.header().parent.woken();
-        if block.summary_words() == 0 {
-            let number = hints()?.next(self.next, self.end)?;
-            self.next = number + 1;
-            return Some(number);
-        }
-        while self.next < self.end {
-            let word = hints()?.next(self.next / WIDTH, self.end.div_ceil(WIDTH))?;
-            let summary = block.summary(word);
-            let ahead = usize::MAX << self.next.saturating_sub(word * WIDTH);
-            let marked = summary.load(Ordering::Acquire) & ahead;
-            if marked == 0 {
-                self.next = (word + 1) * WIDTH;
-                continue;
+impl Pass {
+    /// Over the first range, then over the second one, in index order. The second one ends where the first one begins.
+    #[inline(always)]
+    pub(crate) fn new([range, rest]: [Range<usize>; 2]) -> Self {
+        Pass { next: range.start / WIDTH, range, rest }
+    }
+
+    /// The next group in which a child was woken, also one that is marked meanwhile ahead of the last one.
+    #[inline(always)]
+    pub(crate) fn next_group(&mut self, block: &mut WakerBlock) -> Option<(usize, Turn)> {
+        if block.is_small() {
+            let [range, rest] = [&mut self.range, &mut self.rest].map(|range| mem::replace(range, 0..0));
+            let ahead = (mask(range.start, 0) & !mask(range.end, 0) | !mask(rest.end, 0)) & !WOKEN;
+            if ahead == 0 {
+                return None;
             }
-            let number = word * WIDTH + marked.trailing_zeros() as usize;
+            let taken = block.woken & ahead;
+            block.woken &= !ahead;
+            return Some((0, Turn::round(range.start, taken, ahead)));
+        }
+        loop {
+            if let Some((number, ahead)) = self.next_marked(block) {
+                return Some((number, Turn::within(ahead)));
+            }
+            if self.rest.is_empty() {
+                return None;
+            }
+            self.range = mem::replace(&mut self.rest, 0..0);
+            self.next = 0;
+        }
+    }
+
+    /// The number of the next group of the range, and which of its positions the range has. Its mark is taken away.
+    #[inline]
+    fn next_marked(&mut self, block: &WakerBlock) -> Option<(usize, usize)> {
+        let end = self.range.end.div_ceil(WIDTH).min(block.groups());
+        let parent = &block.header()?.parent;
+        let words = block.summary_words();
+        while self.next < end {
+            // `None`: the gather was polled for another reason, no child was woken.
+            let hints = parent.woken()?;
+            let number;
+            if words == 0 {
+                number = hints.next(self.next, end)?;
+            } else {
+                let word = hints.next(self.next / WIDTH, end.div_ceil(WIDTH))?;
+                let ahead = usize::MAX << self.next.saturating_sub(word * WIDTH);
+                let marked = block.summary(word).load(Ordering::Acquire) & ahead;
+                if marked == 0 {
+                    self.next = (word + 1) * WIDTH;
+                    continue;
+                }
+                number = word * WIDTH + marked.trailing_zeros() as usize;
+                if number >= end {
+                    return None;
+                }
+            }
             self.next = number + 1;
-            if number < self.end {
-                summary.fetch_and(!bit(number), Ordering::AcqRel);
-                return Some(number);
+            let ahead = mask(self.range.start, number * WIDTH) & !mask(self.range.end, number * WIDTH);
+            // With none that has its turn, it keeps its mark.
+            // SAFETY: COUNTED, WITHIN.
+            if unsafe { block.group_at(number).as_ref() }.ready.load(Ordering::Acquire) & ahead != 0 {
+                if words != 0 {
+                    block.summary(number / WIDTH).fetch_and(!bit(number), Ordering::AcqRel);
+                }
+                return Some((number, ahead));
             }
         }
         None
     }
 }
 
+/// The positions from an index on, in the group that begins with this one.
+#[inline]
+fn mask(from: usize, first: usize) -> usize {
+    match from.saturating_sub(first) {
+        skipped if skipped < WIDTH => usize::MAX << skipped,
+        _ => 0,
+    }
+}
+
+/// The turn of a group's children in a pass: those that were taken, and how far they have been handed out. Its words are
+/// rotated, so that the child with which it begins has the lowest bit.
+pub(crate) struct Turn {
+    rotation: u32,
+    /// Those that were taken, and not handed out.
+    taken: usize,
+    /// The positions whose turn is not over.
+    ahead: usize,
+    /// The pass leaves out some positions of the group.
+    is_part: bool,
+}
+
+impl Turn {
+    /// Nobody's.
+    pub(crate) const NONE: Turn = Turn { rotation: 0, taken: 0, ahead: 0, is_part: false };
+
+    /// Of these, in index order.
+    #[inline]
+    fn within(ahead: usize) -> Self {
+        Turn { rotation: 0, taken: 0, ahead, is_part: ahead != usize::MAX }
+    }
+
+    /// Of these, from a position on and round; some are known to be woken.
+    #[inline]
+    fn round(from: usize, taken: usize, ahead: usize) -> Self {
+        let rotation = from as u32;
+        Turn { rotation, taken: taken.rotate_right(rotation), ahead: ahead.rotate_right(rotation), is_part: false }
+    }
+}
+
 /// A group whose children are visited. What is written down of them is held here, where the compiler can keep it in
 /// registers, and is written back at the end, also if that is a panic.
 pub(crate) struct OpenGroup<'a> {
-    pub(super) group: NonNull<Group>,
+    block: &'a Lazy,
+    /// `None`: a small one.
+    group: Option<&'a Group>,
     /// The index of its first child.
-    pub(super) first: usize,
-    pub(super) live: usize,
-    pub(super) kept: usize,
-    pub(super) live_count: &'a mut usize,
+    first: usize,
+    marks: Marks,
+    turn: Turn,
+    /// Those that have woken themselves in this visit.
+    woken: usize,
+    only: &'a mut Marks,
+    left_woken: &'a mut usize,
+    live_count: &'a mut usize,
 }
 
-impl OpenGroup<'_> {
-    #[inline]
-    fn group(&self) -> &Group {
-        // SAFETY: COUNTED, WITHIN: it was made of the block that it borrows from.
-        unsafe { self.group.as_ref() }
+impl<'a> OpenGroup<'a> {
+    #[inline(always)]
+    pub(super) fn new(block: &'a mut WakerBlock, number: usize, turn: Turn) -> Self {
+        // SAFETY: COUNTED, WITHIN, for as long as the block is borrowed.
+        let group = (!block.is_small()).then(|| unsafe { block.group_at(number).as_ref() });
+        let WakerBlock { lazy, live_count, only, woken: left_woken } = block;
+        let marks = group.map_or(*only, |group| group.marks.get());
+        let first = number * WIDTH;
+        OpenGroup { block: lazy, group, first, marks, turn, woken: 0, only, left_woken, live_count }
     }
 
     #[inline]
@@ -108,100 +169,162 @@ impl OpenGroup<'_> {
     /// The positions from this index on of those who are live now.
     #[inline]
     pub(crate) fn live(&self, from: usize) -> Positions {
-        Positions(self.live & self.mask(from))
+        Positions(self.marks.live & mask(from, self.first))
     }
 
     /// The positions of those who are live, or of which something is kept, now.
     #[inline]
     pub(crate) fn left(&self) -> Positions {
-        Positions(self.live | self.kept)
+        Positions(self.marks.live | self.marks.kept)
     }
 
     /// The positions from this index on of those of which something is kept now.
     #[inline]
     pub(crate) fn kept(&self, from: usize) -> Positions {
-        Positions(self.kept & self.mask(from))
-    }
-
-    fn mask(&self, from: usize) -> usize {
-        match from.saturating_sub(self.first) {
-            skipped if skipped < WIDTH => usize::MAX << skipped,
-            _ => 0,
-        }
+        Positions(self.marks.kept & mask(from, self.first))
     }
 
     #[inline]
     pub(crate) fn is_live(&self, position: usize) -> bool {
-        self.live & bit(position) != 0
+        self.marks.live & bit(position) != 0
     }
 
     #[inline]
     pub(crate) fn is_kept(&self, position: usize) -> bool {
-        self.kept & bit(position) != 0
+        self.marks.kept & bit(position) != 0
     }
 
     #[inline]
     pub(crate) fn set_kept(&mut self, position: usize, is_kept: bool) {
-        self.kept = if is_kept { self.kept | bit(position) } else { self.kept & !bit(position) };
+        let kept = self.marks.kept;
+        self.marks.kept = if is_kept { kept | bit(position) } else { kept & !bit(position) };
     }
 
     /// The child has ended.
     #[inline]
     pub(crate) fn end(&mut self, position: usize) {
-        self.live &= !bit(position);
+        self.marks.live &= !bit(position);
     }
 
-    /// The woken ones within a range of indices, to be taken one by one: in index order, also those that are woken
-    /// meanwhile ahead of the last one.
+    /// Those that were woken. Of a small group, once there is a block, with [`WOKEN`], which is no child's.
     #[inline]
-    pub(crate) fn woken(&self, range: &Range<usize>) -> Taken {
-        let ahead = self.mask(range.start) & !self.mask(range.end);
-        Taken { bits: 0, ahead, is_part: ahead != usize::MAX }
+    fn ready(&self) -> Option<&AtomicUsize> {
+        match self.group {
+            Some(group) => Some(&group.ready),
+            // SAFETY: COUNTED.
+            None => self.block.header().map(|header| unsafe { &header.as_ref().parent.state }),
+        }
+    }
+
+    /// Takes those of these that wakers have woken.
+    #[inline]
+    fn take_ready(&self, bits: usize) -> usize {
+        let Some(ready) = self.ready() else { return 0 };
+        if ready.load(Ordering::Relaxed) & bits == 0 {
+            return 0;
+        }
+        // A swap is the faster of the two.
+        if bits == usize::MAX {
+            ready.swap(0, Ordering::AcqRel)
+        } else {
+            ready.fetch_and(!bits, Ordering::AcqRel) & bits
+        }
     }
 
     /// It no longer counts as woken.
     #[inline]
-    pub(crate) fn take_wake(&self, position: usize) {
-        let ready = &self.group().ready;
-        if ready.load(Ordering::Relaxed) & bit(position) != 0 {
-            ready.fetch_and(!bit(position), Ordering::AcqRel);
+    pub(crate) fn take_wake(&mut self, position: usize) {
+        self.take_ready(bit(position));
+        if self.group.is_none() {
+            *self.left_woken &= !bit(position);
         }
     }
 
+    /// The next one of the group's turn in the pass, also of those that are woken meanwhile ahead of the last one.
     #[inline]
-    pub(crate) fn next_woken(&self, woken: &mut Taken) -> Option<usize> {
+    pub(crate) fn next_woken(&mut self) -> Option<usize> {
+        let rotation = self.turn.rotation;
         loop {
-            let position = woken.next(&self.group().ready)?;
+            self.turn.taken |= self.take_ready(self.turn.ahead.rotate_left(rotation)).rotate_right(rotation);
+            let taken = self.turn.taken;
+            if taken == 0 {
+                return None;
+            }
+            let next = taken.trailing_zeros();
+            self.turn.taken &= taken - 1;
+            self.turn.ahead &= (usize::MAX - 1) << next;
+            let position = ((next + rotation) % usize::BITS) as usize;
             if self.is_live(position) {
                 return Some(position);
             }
         }
     }
 
-    /// Calls `poll` with the waker of a child.
+    /// What is lent to the children that are polled in this visit. Apart from the group, which can then stay in registers.
     #[inline]
-    pub(crate) fn with_waker<R>(&self, position: usize, poll: impl FnOnce(&Waker) -> R) -> R {
+    pub(crate) fn lend(&self) -> Lent<'a> {
+        Lent::new(self.block)
+    }
+
+    /// Calls `poll` with the waker of a child: with the one of the block, if it has cloned its waker before.
+    #[inline]
+    pub(crate) fn with_waker<R>(&mut self, lent: &mut Lent<'a>, position: usize, poll: impl FnOnce(&Waker) -> R) -> R {
         debug_assert!(position < WIDTH);
-        let data = self.group.as_ptr().cast::<u8>().wrapping_add(position);
-        // SAFETY: the vtable keeps the contract of a waker: COUNTED, SHARED. The lent waker is not dropped, so it takes
-        // no reference, and the block, which is borrowed, lives while it is lent.
-        let waker = ManuallyDrop::new(unsafe { Waker::new(data.cast(), &VTABLE) });
-        poll(&waker)
+        lent.child = self.index(position);
+        let (data, vtable) = match self.marks.cloned & bit(position) {
+            0 => lent.raw(),
+            // SAFETY: COUNTED, WITHIN, for as long as the block is borrowed.
+            _ => unsafe { raw_of(self.block.header_or_make(), self.block.children, lent.child) },
+        };
+        // SAFETY: the vtables keep the contract of a waker: COUNTED, SHARED, ENCLOSED. This waker is not dropped, so it
+        // takes no reference, and the block, which is borrowed, lives while it is lent.
+        let waker = ManuallyDrop::new(unsafe { Waker::new(data, vtable) });
+        let polled = poll(&waker);
+        if lent.is_used() {
+            let (is_woken, is_cloned) = lent.take_use();
+            self.woken |= usize::from(is_woken) << position;
+            self.marks.cloned |= usize::from(is_cloned) << position;
+        }
+        polled
     }
 }
 
 impl Drop for OpenGroup<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        let Group { live, kept, ready, .. } = self.group();
-        let ended = live.get() & !self.live;
-        live.set(self.live);
-        kept.set(self.kept);
+        let Marks { live, .. } = self.marks;
         // Ended children are never polled again, so discard their wakes.
-        if ready.load(Ordering::Relaxed) & ended != 0 {
-            ready.fetch_and(!ended, Ordering::AcqRel);
+        let no_child = if self.group.is_none() { WOKEN } else { 0 };
+        self.take_ready(!live & !no_child);
+        let left = self.turn.taken.rotate_left(self.turn.rotation) | self.woken & live;
+        let before = match self.group {
+            None => {
+                *self.left_woken |= left;
+                mem::replace(self.only, self.marks)
+            }
+            Some(group) => {
+                if left != 0 || self.turn.is_part && self.block.summary_words() != 0 {
+                    leave(self.block, group, left);
+                }
+                group.marks.replace(self.marks)
+            }
+        };
+        let ended = before.live & !live;
+        if ended != 0 {
+            *self.live_count -= ended.count_ones() as usize;
         }
-        *self.live_count -= ended.count_ones() as usize;
+    }
+}
+
+/// Has these count as woken, and the next pass look at the group. Its mark was taken away before its turn; if that was of
+/// all of it, and is over, wakers have marked again what was woken since.
+#[cold]
+fn leave(block: &Lazy, group: &Group, left: usize) {
+    if left != 0 {
+        group.ready.fetch_or(left, Ordering::AcqRel);
+    }
+    if group.ready.load(Ordering::Acquire) != 0 {
+        block.mark(group.number);
     }
 }
 

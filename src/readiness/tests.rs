@@ -1,25 +1,26 @@
 //! What cannot be seen through a gather.
 
 use core::mem;
-use core::ops::{ControlFlow, Range};
+use core::ops::ControlFlow;
 use core::task::Waker;
 use std::process::{self, Command};
 use std::string::String;
 use std::vec::Vec;
 use std::{env, panic, println, vec};
 
+use super::block::{GROUP, layout};
 use super::parent::Hints;
 use super::sync::{HINTS, Ordering, WIDTH};
-use super::{GROUP, MAX_REFERENCES, WakerBlock, layout};
+use super::{MAX_REFERENCES, Turn, WakerBlock};
 
 fn waker_of(block: &mut WakerBlock, child: usize) -> Waker {
-    block.open(child / WIDTH).with_waker(child % WIDTH, Waker::clone)
+    block.with_lent(child, Waker::clone)
 }
 
-/// Takes those of a range, at most so many.
-fn some_woken(block: &mut WakerBlock, range: Range<usize>, most: usize) -> Vec<usize> {
+/// Takes those below one, from another on, at most so many.
+fn some_woken(block: &mut WakerBlock, from: usize, below: usize, most: usize) -> Vec<usize> {
     let mut polled = vec![];
-    let _ = block.visit_woken(range, |child| {
+    let _ = block.visit_woken(from, below, |child| {
         polled.push(child);
         if polled.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -27,12 +28,12 @@ fn some_woken(block: &mut WakerBlock, range: Range<usize>, most: usize) -> Vec<u
 }
 
 fn woken(block: &mut WakerBlock) -> Vec<usize> {
-    some_woken(block, 0..usize::MAX, usize::MAX)
+    some_woken(block, 0, usize::MAX, usize::MAX)
 }
 
 #[test]
 fn each_child_has_a_waker_of_its_own() {
-    for children in [1, 2, WIDTH - 1, WIDTH, WIDTH + 1, HINTS * WIDTH, HINTS * WIDTH + 1] {
+    for children in [1, 2, HINTS, WIDTH, WIDTH + 1, HINTS * WIDTH, HINTS * WIDTH + 1] {
         let mut block = WakerBlock::new(children);
         let wakers: Vec<_> = (0..children).map(|child| waker_of(&mut block, child)).collect();
         for (child, waker) in wakers.iter().enumerate() {
@@ -60,7 +61,7 @@ fn too_many_clones_of_a_waker_end_the_process() {
     if env::var_os(IN_ITS_OWN).is_some() {
         let mut block = WakerBlock::new(1);
         let waker = waker_of(&mut block, 0);
-        block.header().references.store(MAX_REFERENCES, Ordering::Relaxed);
+        block.header().unwrap().references.store(MAX_REFERENCES, Ordering::Relaxed);
         mem::forget(waker.clone());
         println!("as many as may be");
         mem::forget(panic::catch_unwind(|| waker.clone()));
@@ -95,30 +96,56 @@ fn woken_once_a_child_is_taken_once() {
 }
 
 #[test]
-fn a_pass_over_a_part_leaves_the_rest() {
-    for children in [1, 2, WIDTH, WIDTH + 1, 3 * WIDTH, HINTS * WIDTH, HINTS * WIDTH + 1, 3 * WIDTH * WIDTH + 5] {
+fn a_pass_goes_round_and_what_it_leaves_the_next_one_finds() {
+    let sizes = [1, 2, HINTS - 1, HINTS, WIDTH, WIDTH + 1, 3 * WIDTH, HINTS * WIDTH, HINTS * WIDTH + 1];
+    for children in sizes.into_iter().chain([3 * WIDTH * WIDTH + 5]) {
         let mut block = WakerBlock::new(children);
         let picked: Vec<_> = (0..children).filter(|child| child % 3 == 0 || child % WIDTH > WIDTH - 2).collect();
-        for from in [0, 1, WIDTH - 1, WIDTH, WIDTH + 1, children / 2, children - 1, children] {
+        for from in [0, 1, WIDTH - 2, WIDTH - 1, WIDTH, WIDTH + 1, children / 2, children - 1, children] {
+            let from = from.min(children);
+            let split = picked.partition_point(|child| *child < from);
             for most in [1, 2, WIDTH, usize::MAX] {
+                // Those of the first part are woken by a waker, the others by the one that is lent.
                 for child in &picked {
-                    waker_of(&mut block, *child).wake();
+                    match child % 2 {
+                        0 => waker_of(&mut block, *child).wake(),
+                        _ => block.with_lent(*child, Waker::wake_by_ref),
+                    }
                 }
-                // In parts, each cut at most where it may be; what one leaves the next one finds.
-                let split = picked.partition_point(|child| *child < from);
-                let mut behind = vec![];
+                // None of these is below it.
+                assert_eq!(some_woken(&mut block, 0, picked[0], usize::MAX), []);
+                let mut round = vec![];
                 loop {
-                    let part = some_woken(&mut block, from..usize::MAX, most);
-                    behind.extend_from_slice(&part);
+                    let part = some_woken(&mut block, from, usize::MAX, most);
+                    round.extend_from_slice(&part);
                     if part.len() < most {
                         break;
                     }
                 }
-                assert_eq!(behind, picked[split..]);
-                assert_eq!(some_woken(&mut block, 0..from, usize::MAX), picked[..split]);
+                assert_eq!(round, [&picked[split..], &picked[..split]].concat());
+                for child in &picked {
+                    waker_of(&mut block, *child).wake();
+                }
+                assert_eq!(some_woken(&mut block, 0, from, usize::MAX), picked[..split]);
+                assert_eq!(some_woken(&mut block, from, usize::MAX, usize::MAX), picked[split..]);
                 assert_eq!(woken(&mut block), []);
             }
         }
+    }
+}
+
+#[test]
+fn a_small_group_has_no_block_until_a_waker_is_cloned() {
+    for children in [1, HINTS] {
+        let mut block = WakerBlock::new(children);
+        let last = children - 1;
+        block.with_lent(last, Waker::wake_by_ref);
+        assert_eq!(woken(&mut block), [last]);
+        assert!(block.header().is_none());
+        let [waker, other] = [(); 2].map(|()| waker_of(&mut block, last));
+        assert!(block.header().is_some() && waker.will_wake(&other));
+        // From now on it is lent the same one.
+        block.with_lent(last, |lent| assert!(lent.will_wake(&waker)));
     }
 }
 
@@ -129,7 +156,7 @@ fn a_visit_of_all_takes_the_wakes() {
     for child in [0, 1, WIDTH, children - 1] {
         waker_of(&mut block, child).wake();
     }
-    block.open(0).end(1);
+    block.open(0, Turn::NONE).end(1);
     let mut visited = vec![];
     block.visit_all(|child| visited.push(child));
     assert_eq!(visited.len(), children - 1);
@@ -144,7 +171,7 @@ fn what_is_written_of_a_group_stays_when_it_is_closed() {
     let mut block = WakerBlock::new(children);
     assert_eq!(block.live_count(), children);
     {
-        let mut group = block.open(2);
+        let mut group = block.open(2, Turn::NONE);
         assert_eq!(group.live(0).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(group.live(2 * WIDTH + 1).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(group.live(3 * WIDTH).collect::<Vec<_>>(), []);
@@ -155,7 +182,7 @@ fn what_is_written_of_a_group_stays_when_it_is_closed() {
     }
     assert_eq!((block.live_count(), block.kept_count()), (children - 2, 1));
     assert!(block.is_live(2 * WIDTH + 1) && !block.is_live(2 * WIDTH) && !block.is_live(children));
-    block.open(2).set_kept(2, false);
+    block.open(2, Turn::NONE).set_kept(2, false);
     assert_eq!(block.kept_count(), 0);
     // Where the last group is full there is none behind it.
     assert!(!WakerBlock::new(WIDTH).is_live(WIDTH));

@@ -1,77 +1,204 @@
-//! The wakers of children: positions in the block. The invariants are those of [`readiness`](super).
+//! The wakers of children: positions in the block, and the one on the stack that is lent for a poll. The invariants are
+//! those of [`readiness`](super).
 
 #![allow(unsafe_code, reason = "a waker is a raw pointer that holds a reference")]
 
 use core::ptr::NonNull;
 use core::task::{RawWaker, RawWakerVTable, Waker};
 
+use super::block::{GROUP, Group, Header, Lazy, group_of, is_small, release, summary_of};
 use super::parent::Hints;
-use super::sync::{HINTS, Ordering, WIDTH, dealloc};
-use super::{GROUP, Group, Header, MAX_REFERENCES, bit, group_of, layout, summary_of, summary_words};
+use super::sync::{AtomicBool, HINTS, Ordering, WIDTH};
+use super::{MAX_REFERENCES, bit};
 
-/// What a child's waker points at: its group, the position in it, and the header before them.
-struct Position {
-    header: NonNull<Header>,
-    group: NonNull<Group>,
-    position: usize,
+/// The data and the functions of a child's waker.
+pub(super) type Raw = (*const (), &'static RawWakerVTable);
+
+/// What the waker of a child of a block is made of. It points into the child's group, as many bytes behind the group's
+/// start as the child's position in it; of a small group likewise into the header.
+///
+/// # Safety
+///
+/// WITHIN: `header` has the provenance of its allocation, and such a child.
+pub(super) unsafe fn raw_of(header: NonNull<Header>, children: usize, child: usize) -> Raw {
+    let (start, vtable) = match is_small(children) {
+        true => (header.cast::<u8>(), &IN_HEADER),
+        // SAFETY: WITHIN, by the caller.
+        false => (unsafe { group_of(header, child / WIDTH).cast::<u8>() }, &IN_GROUP),
+    };
+    (start.as_ptr().wrapping_add(child % WIDTH).cast_const().cast(), vtable)
 }
 
-impl Position {
-    /// # Safety
-    ///
-    /// COUNTED, WITHIN: `data` is that of a waker of this module, which holds a reference.
-    unsafe fn of(data: *const ()) -> Self {
-        let group = data.cast_mut().map_addr(|address| address & !(GROUP - 1)).cast::<Group>();
-        // SAFETY: WITHIN, a child's position lies in its group, and the group at a multiple of its size.
+/// A waker that lives on the stack while children are polled, and is lent to one after the other. What wakes it sees
+/// nothing of the block; and there is none until somebody clones it.
+pub(crate) struct Lent<'a> {
+    block: &'a Lazy,
+    /// The one to which it is lent.
+    pub(super) child: usize,
+    /// Whether one of the others is set, so that there is one look at the end of a poll.
+    is_used: AtomicBool,
+    is_woken: AtomicBool,
+    is_cloned: AtomicBool,
+}
+
+impl<'a> Lent<'a> {
+    #[inline]
+    pub(super) fn new(block: &'a Lazy) -> Self {
+        let [is_used, is_woken, is_cloned] = [(); 3].map(|()| AtomicBool::new(false));
+        Lent { block, child: 0, is_used, is_woken, is_cloned }
+    }
+
+    #[inline]
+    pub(super) fn raw(&self) -> Raw {
+        ((&raw const *self).cast(), &ON_STACK)
+    }
+
+    #[inline]
+    pub(super) fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was woken, and whether it was cloned; for the next child it is neither.
+    #[inline]
+    pub(super) fn take_use(&mut self) -> (bool, bool) {
+        let used = (self.is_woken.load(Ordering::Relaxed), self.is_cloned.load(Ordering::Relaxed));
+        for flag in [&self.is_used, &self.is_woken, &self.is_cloned] {
+            flag.store(false, Ordering::Relaxed);
+        }
+        used
+    }
+
+    fn wake(&self) {
+        self.is_woken.store(true, Ordering::Relaxed);
+        self.is_used.store(true, Ordering::Relaxed);
+    }
+
+    /// What the waker that outlives the poll is made of, with its reference. From any thread.
+    pub(super) fn clone_lasting(&self) -> Raw {
+        self.is_cloned.store(true, Ordering::Relaxed);
+        self.is_used.store(true, Ordering::Relaxed);
+        let header = self.block.header_or_make();
+        // SAFETY: COUNTED, by the owner, which lends this; WITHIN.
         unsafe {
-            let group = NonNull::new_unchecked(group);
-            let header = group.sub(group.as_ref().number).cast::<Header>().sub(1);
-            Position { header, group, position: data.addr() & (GROUP - 1) }
+            add_reference(header);
+            raw_of(header, self.block.children, self.child)
         }
     }
 }
 
-pub(super) static VTABLE: RawWakerVTable = RawWakerVTable::new(clone_waker, wake, wake_by_ref, drop_waker);
+static ON_STACK: RawWakerVTable = RawWakerVTable::new(clone_lent, wake_lent, wake_lent, |_| ());
+static IN_HEADER: RawWakerVTable =
+    RawWakerVTable::new(clone_in_header, wake_in_header, wake_by_ref_in_header, drop_in_header);
+static IN_GROUP: RawWakerVTable =
+    RawWakerVTable::new(clone_in_group, wake_in_group, wake_by_ref_in_group, drop_in_group);
 
-unsafe fn clone_waker(data: *const ()) -> RawWaker {
-    // SAFETY: COUNTED, by the waker that is cloned, also if that was lent.
-    let references = unsafe { &Position::of(data).header.as_ref().references };
-    if references.fetch_add(1, Ordering::Relaxed) > MAX_REFERENCES {
+unsafe fn clone_lent(data: *const ()) -> RawWaker {
+    // SAFETY: ENCLOSED.
+    let (data, vtable) = unsafe { &*data.cast::<Lent<'_>>() }.clone_lasting();
+    RawWaker::new(data, vtable)
+}
+
+unsafe fn wake_lent(data: *const ()) {
+    // SAFETY: ENCLOSED.
+    unsafe { &*data.cast::<Lent<'_>>() }.wake();
+}
+
+/// The header that a waker of a small group points into, and its position.
+///
+/// # Safety
+///
+/// COUNTED, WITHIN: `data` is that of such a waker, which holds a reference.
+unsafe fn in_header(data: *const ()) -> (NonNull<Header>, usize) {
+    let header = data.cast_mut().map_addr(|address| address & !(GROUP - 1)).cast::<Header>();
+    // SAFETY: WITHIN, the header lies at a multiple of `GROUP`, and positions are below that.
+    (unsafe { NonNull::new_unchecked(header) }, data.addr() & (GROUP - 1))
+}
+
+/// The header, the group that a waker points into, and its position.
+///
+/// # Safety
+///
+/// As for [`in_header`], of a group that is not small.
+unsafe fn in_group(data: *const ()) -> (NonNull<Header>, NonNull<Group>, usize) {
+    let group = data.cast_mut().map_addr(|address| address & !(GROUP - 1)).cast::<Group>();
+    // SAFETY: WITHIN, a child's position lies in its group, and the group at a multiple of its size. The number is never
+    // written to again.
+    unsafe {
+        let group = NonNull::new_unchecked(group);
+        let header = group.sub((&raw const (*group.as_ptr()).number).read() + 1).cast::<Header>();
+        (header, group, data.addr() & (GROUP - 1))
+    }
+}
+
+/// # Safety
+///
+/// COUNTED: somebody holds a reference meanwhile.
+unsafe fn add_reference(header: NonNull<Header>) {
+    // SAFETY: COUNTED, by the caller.
+    if unsafe { header.as_ref() }.references.fetch_add(1, Ordering::Relaxed) > MAX_REFERENCES {
         abort();
     }
-    RawWaker::new(data, &VTABLE)
 }
 
-unsafe fn wake(data: *const ()) {
+unsafe fn clone_in_header(data: *const ()) -> RawWaker {
+    // SAFETY: COUNTED, by the waker that is cloned, also if that was lent.
+    unsafe { add_reference(in_header(data).0) };
+    RawWaker::new(data, &IN_HEADER)
+}
+
+unsafe fn wake_in_header(data: *const ()) {
     // SAFETY: COUNTED, `wake` takes the waker's reference over. Dropped, also by a panic of the parent, it gives it
     // back.
-    let waker = unsafe { Waker::new(data, &VTABLE) };
-    waker.wake_by_ref();
+    unsafe { Waker::new(data, &IN_HEADER) }.wake_by_ref();
 }
 
-unsafe fn wake_by_ref(data: *const ()) {
+unsafe fn wake_by_ref_in_header(data: *const ()) {
     // SAFETY: COUNTED, by the waker that is woken.
-    let Position { header, group, position } = unsafe { Position::of(data) };
-    // SAFETY: as above.
-    let (Header { parent, children, .. }, group) = unsafe { (header.as_ref(), group.as_ref()) };
-    if group.ready.fetch_or(bit(position), Ordering::AcqRel) != 0 && parent.woken().is_some() {
+    unsafe {
+        let (header, position) = in_header(data);
+        header.as_ref().parent.wake(Hints(1 << position));
+    }
+}
+
+unsafe fn drop_in_header(data: *const ()) {
+    // SAFETY: COUNTED, the waker's reference is given back.
+    unsafe { release(in_header(data).0) };
+}
+
+unsafe fn clone_in_group(data: *const ()) -> RawWaker {
+    // SAFETY: COUNTED, as above.
+    unsafe { add_reference(in_group(data).0) };
+    RawWaker::new(data, &IN_GROUP)
+}
+
+unsafe fn wake_in_group(data: *const ()) {
+    // SAFETY: COUNTED, as above.
+    unsafe { Waker::new(data, &IN_GROUP) }.wake_by_ref();
+}
+
+unsafe fn wake_by_ref_in_group(data: *const ()) {
+    // SAFETY: COUNTED, by the waker that is woken.
+    let (header, group, position) = unsafe { in_group(data) };
+    // SAFETY: as above; SHARED.
+    let (Header { parent, children, .. }, Group { ready, number, .. }) = unsafe { (header.as_ref(), group.as_ref()) };
+    if ready.fetch_or(bit(position), Ordering::AcqRel) != 0 && parent.woken().is_some() {
         return;
     }
-    let mut hint = group.number;
+    let mut hint = *number;
     if *children > HINTS * WIDTH {
-        hint = group.number / WIDTH;
+        hint = number / WIDTH;
         // SAFETY: COUNTED, WITHIN: derived from the pointer, since the reference reaches over the header alone.
         let summary = unsafe { summary_of(header, *children, hint).as_ref() };
-        if summary.fetch_or(bit(group.number), Ordering::AcqRel) != 0 && parent.woken().is_some() {
+        if summary.fetch_or(bit(*number), Ordering::AcqRel) != 0 && parent.woken().is_some() {
             return;
         }
     }
     parent.wake(Hints::of(hint));
 }
 
-unsafe fn drop_waker(data: *const ()) {
+unsafe fn drop_in_group(data: *const ()) {
     // SAFETY: COUNTED, the waker's reference is given back.
-    unsafe { release(Position::of(data).header) };
+    unsafe { release(in_group(data).0) };
 }
 
 /// Ends the process, without std: a panic in a destructor that runs during a panic.
@@ -87,33 +214,4 @@ fn abort() -> ! {
 
     let _bomb = Bomb;
     panic!("too many clones of a child's waker");
-}
-
-/// Gives a reference back; the last one frees the block.
-///
-/// # Safety
-///
-/// COUNTED: the caller holds a reference, and does not use it after.
-pub(super) unsafe fn release(header: NonNull<Header>) {
-    // SAFETY: COUNTED, by the caller.
-    let Header { references, base, children, .. } = unsafe { header.as_ref() };
-    if references.fetch_sub(1, Ordering::Release) != 1 {
-        return;
-    }
-    // What others did with the block happened before it is freed. A load, where a fence would do: ThreadSanitizer
-    // understands loads.
-    references.load(Ordering::Acquire);
-    let (base, children) = (*base, *children);
-    let layout = layout(children).expect("the same as when it was allocated");
-    // SAFETY: COUNTED, this was the last reference; WITHIN. The pointer and the layout are those of the allocation.
-    unsafe {
-        for word in 0..summary_words(children.div_ceil(WIDTH)) {
-            summary_of(header, children, word).drop_in_place();
-        }
-        for number in 0..children.div_ceil(WIDTH) {
-            group_of(header, number).drop_in_place();
-        }
-        header.drop_in_place();
-        dealloc(base.as_ptr(), layout);
-    }
 }

@@ -68,7 +68,7 @@ impl<C, W> Chunk<C, W> {
         let places = WIDTH.min(FIRST << number.min(WIDTH.ilog2()));
         let entries: Box<[_]> = (0..places).map(|_| Entry::vacant()).collect();
         let vacant = usize::MAX >> (usize::BITS as usize - places);
-        Chunk { entries: entries.into(), wakers: WakerBlock::new(places), vacant, is_listed: false }
+        Chunk { entries: entries.into(), wakers: WakerBlock::lasting(places), vacant, is_listed: false }
     }
 
     fn is_empty(&self) -> bool {
@@ -88,7 +88,7 @@ impl<C, W, K> Heap<C, W, K> {
             roomy: Vec::new(),
             empty: Vec::new(),
             free: Vec::new(),
-            root: WakerBlock::new(WIDTH - 1),
+            root: WakerBlock::lasting(WIDTH - 1),
             is_source_woken: true,
             kept: AllKept::default(),
         }
@@ -189,7 +189,7 @@ impl<C, W, K> Heap<C, W, K> {
     /// Twice as many chunks. What was woken in the old root is seen when the chunks are armed anew.
     #[cold]
     fn grow_root(&mut self) {
-        self.root = WakerBlock::new(2 * self.root.children() + 1);
+        self.root = WakerBlock::lasting(2 * self.root.children() + 1);
         self.is_source_woken = true;
         for number in 0..self.chunks.len() {
             self.arm(number);

@@ -1,7 +1,7 @@
 //! What wakers do to a gather of many: their own ones, and the parent's.
 
 use std::cell::Cell;
-use std::future::{Future, pending, poll_fn, ready};
+use std::future::{Future, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -334,7 +334,13 @@ fn what_children_left_is_dropped_though_the_drop_of_the_parent_panics() {
     let (log, over) = (Log::default(), Cell::new(false));
     let grace = || poll_fn(|_| if over.get() { Poll::Ready(()) } else { Poll::Pending });
     let children = || {
-        let told = pending().on_cancel(|_| ());
+        // With a waker of it alive, the block is, and the parent in it.
+        let mut wakers = vec![];
+        let told = poll_fn(move |cx| {
+            wakers.push(cx.waker().clone());
+            Poll::Pending
+        });
+        let told = told.on_cancel(|_| ());
         let (value, error) = (log.token("value"), log.token("error"));
         vec![LocalBoxChild::new(ready(Ok(value))), LocalBoxChild::new(told), LocalBoxChild::new(ready(Err(error)))]
     };
@@ -437,5 +443,147 @@ fn a_parent_that_drops_the_gather_when_it_is_woken_is_kept_by_nobody() {
         assert_eq!(Arc::strong_count(&parent), 1);
         last.wake();
         assert_eq!(parent.wakes.load(Ordering::Relaxed), 1);
+    }
+}
+
+/// As many as share one word, and more.
+const MIXED: [usize; 5] = [1, 2, 62, 64, 200];
+
+#[test]
+fn from_its_second_poll_on_a_child_is_lent_the_waker_that_it_cloned() {
+    for size in MIXED {
+        let _at = At(format!("{size} children"));
+        let world = World::new();
+        let same = Cell::new(0);
+        let child = |_| {
+            let same = &same;
+            let mut cloned: Option<Waker> = None;
+            poll_fn(move |cx: &mut Context<'_>| {
+                match &cloned {
+                    Some(cloned) => same.set(same.get() + usize::from(cloned.will_wake(cx.waker()))),
+                    None => cloned = Some(cx.waker().clone()),
+                }
+                cx.waker().wake_by_ref();
+                Poll::<Output>::Pending
+            })
+        };
+        let mut gather = Box::pin(gather((0..size).map(child).collect::<Vec<_>>()).into_future());
+        assert!(world.poll(gather.as_mut()).is_pending());
+        assert_eq!((same.take(), world.wakes.take()), (0, 1));
+        let mut polled = 0;
+        // A pass over many that are pending again is cut.
+        while polled < size {
+            assert!(world.poll(gather.as_mut()).is_pending());
+            assert_eq!(world.wakes.take(), 1);
+            polled += same.take();
+        }
+    }
+}
+
+/// Whoever wakes itself without ever cloning its waker is polled in the next poll, each child once, and its siblings are
+/// not.
+#[test]
+fn a_child_that_wakes_itself_through_what_it_is_lent_is_polled_in_the_next_poll() {
+    for (size, clones) in MIXED.into_iter().flat_map(|size| [(size, false), (size, true)]) {
+        let _at = At(format!("{size} children, a sibling clones its waker: {clones}"));
+        let world = World::new();
+        let polled = Mutex::new(vec![]);
+        let kept = Mutex::new(None);
+        let child = |index: usize| {
+            let (polled, kept) = (&polled, &kept);
+            poll_fn(move |cx: &mut Context<'_>| {
+                polled.lock().unwrap().push(index);
+                if clones && index == 0 {
+                    *kept.lock().unwrap() = Some(cx.waker().clone());
+                } else if index == size - 1 {
+                    cx.waker().wake_by_ref();
+                    cx.waker().wake_by_ref();
+                }
+                Poll::<Output>::Pending
+            })
+        };
+        let mut gather = Box::pin(gather((0..size).map(child).collect::<Vec<_>>()).into_future());
+        assert!(world.poll(gather.as_mut()).is_pending());
+        let wakes_itself = size > 1 || !clones;
+        assert_eq!(world.wakes.take(), usize::from(wakes_itself));
+        polled.lock().unwrap().clear();
+        for _ in 0..3 {
+            if wakes_itself {
+                assert!(world.poll(gather.as_mut()).is_pending());
+                assert_eq!((std::mem::take(&mut *polled.lock().unwrap()), world.wakes.take()), (vec![size - 1], 1));
+            }
+        }
+        let taken = kept.lock().unwrap().take();
+        if let Some(waker) = taken {
+            // The group was woken, or it is not: it is polled for both in one poll.
+            waker.wake();
+            assert_eq!(world.wakes.take(), usize::from(!wakes_itself));
+            assert!(world.poll(gather.as_mut()).is_pending());
+            let mut polled = std::mem::take(&mut *polled.lock().unwrap());
+            polled.sort();
+            assert_eq!(polled, if size == 1 { vec![0] } else { vec![0, size - 1] });
+        }
+    }
+}
+
+/// The `&Waker` of a poll may be used on other threads until it ends.
+#[test]
+fn what_a_child_is_lent_may_be_woken_and_cloned_on_other_threads() {
+    for size in MIXED {
+        let _at = At(format!("{size} children"));
+        let cloned = Arc::new(Mutex::new(vec![]));
+        let child = |index: usize| {
+            let cloned = cloned.clone();
+            poll_fn(move |cx: &mut Context<'_>| {
+                let waker = cx.waker();
+                if cloned.lock().unwrap().len() == 2 * size {
+                    return Poll::Ready::<Output>(Ok(index));
+                }
+                std::thread::scope(|scope| {
+                    for _ in 0..2 {
+                        scope.spawn(|| cloned.lock().unwrap().push(waker.clone()));
+                    }
+                    scope.spawn(|| waker.wake_by_ref());
+                });
+                Poll::Pending
+            })
+        };
+        let mut gather = Box::pin(gather((0..size).map(child).collect::<Vec<_>>()).into_future());
+        let (wakes, waker) = Wakes::new();
+        let mut cx = Context::from_waker(&waker);
+        assert!(gather.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(wakes.take(), 1);
+        assert!(cloned.lock().unwrap().chunks(2).all(|pair| pair[0].will_wake(&pair[1])));
+        assert_eq!(gather.as_mut().poll(&mut cx), Poll::Ready(Ok((0..size).collect())));
+        drop(gather);
+        for waker in cloned.lock().unwrap().drain(..) {
+            waker.wake();
+        }
+        assert_eq!(wakes.take(), 0);
+    }
+}
+
+#[test]
+#[cfg_attr(panic = "abort", ignore = "catches a panic")]
+fn a_waker_cloned_in_a_poll_that_panics_may_be_used_after_it() {
+    for size in MIXED {
+        let cloned = Mutex::new(None);
+        let child = |_| {
+            let cloned = &cloned;
+            poll_fn(move |cx: &mut Context<'_>| -> Poll<Output> {
+                *cloned.lock().unwrap() = Some(cx.waker().clone());
+                cx.waker().wake_by_ref();
+                panic!("after it cloned its waker");
+            })
+        };
+        let mut gather = Box::pin(gather((0..size).map(child).collect::<Vec<_>>()).into_future());
+        let (wakes, waker) = Wakes::new();
+        let mut cx = Context::from_waker(&waker);
+        assert!(catch_unwind(AssertUnwindSafe(|| gather.as_mut().poll(&mut cx).is_ready())).is_err());
+        let cloned = cloned.lock().unwrap().take().unwrap();
+        cloned.clone().wake();
+        drop(gather);
+        cloned.wake();
+        assert_eq!(wakes.take(), 0);
     }
 }
