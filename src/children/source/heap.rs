@@ -360,6 +360,8 @@ impl<C, W, K> Places for Heap<C, W, K> {
         this.chunks = Vec::new();
         (this.roomy, this.empty, this.free) = (Vec::new(), Vec::new(), Vec::new());
         this.kept = AllKept::default();
+        // It holds the parent's waker, whose destructor may panic.
+        this.root = WakerBlock::new(0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Places that are used again: whose wakers outlive their child, and what becomes of the chunks that places lie in.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -108,6 +108,25 @@ fn a_wakers_life_ends_with_the_group_or_after_it() {
     }
     assert_eq!(world.wakes.take(), 0);
     assert_eq!(strong, 2, "the group keeps no waker of its parent: those of the world are left");
+}
+
+#[test]
+fn a_group_that_has_ended_keeps_no_waker_of_its_parent() {
+    let world = World::new();
+    let baseline = Arc::strong_count(&world.wakes);
+    let (feed, source) = Feed::new(&world.log);
+    let stop = Cell::new(false);
+    let signal = poll_fn(|_| if stop.get() { Poll::Ready(()) } else { Poll::Pending });
+    let mut all = Box::pin(gather(from_stream(source)).cancel_when(signal).into_future());
+    let (a, gate) = world.probe::<Output>("a");
+    feed.push(a.quiet());
+    assert!(world.poll(all.as_mut()).is_pending());
+    let wakers = [gate.waker().unwrap(), feed.waker().unwrap()];
+    // Nothing has woken it, so that the waker that it holds was not taken out.
+    stop.set(true);
+    assert!(world.poll(all.as_mut()).is_ready());
+    assert_eq!(Arc::strong_count(&world.wakes), baseline);
+    drop((all, wakers));
 }
 
 /// Children come and go in waves, of which each goes in an order of its own; some stay, and hold their chunks.
