@@ -65,13 +65,15 @@ pub trait Container: sealed::Sealed {
 /// | container | when it is polled | memory |
 /// |---|---|---|
 /// | tuple, array | each pending child, with the caller's waker | in place, nothing allocated |
-/// | `Vec`, boxed slice | the children that were woken, each with a waker of its own | in the caller's buffer; two allocations for any number of children |
+/// | `Vec`, boxed slice | the children that were woken, each with a waker of its own | in the caller's buffer; one or two allocations for any number of children |
 /// | source | see [`from_stream`](crate::from_stream), [`from_stream_const`](crate::from_stream_const) | |
 ///
 /// *Complexity.* A poll takes O(children) time in a tuple or an array, and O(woken children) in a `Vec`, however many others
-/// there are. A wake of a child of a `Vec` takes constant time, without a lock, from any thread. The first of the two
-/// allocations of a `Vec` holds the outputs, and is returned as the result if their size allows. The second lives as long
-/// as the last waker of a child; on 64 bits it has 112 bytes, and 64 more for every 64 children.
+/// there are. A wake of a child of a `Vec` takes constant time, without a lock, from any thread. A `Vec` allocates the
+/// buffer of the outputs, which is returned as the result. For up to 63 children (31 on 32 bits) it allocates a second time
+/// when a child first clones its waker, for more children at the start; on 64 bits this block has 120 bytes, and for more
+/// than 63 children 64 more for every 64. It lives as long as the last waker of a child. A failure puts its error into a
+/// box.
 ///
 /// # Examples
 ///
