@@ -1,7 +1,7 @@
 //! Which children were woken: the waker block of a `Vec` or a boxed slice.
 //!
-//! One reference-counted allocation holds all that wakers share. That of a *small* group, of as many children as there are
-//! [`HINTS`](sync::HINTS), is a header alone, and is made when a child clones its waker for the first time:
+//! One reference-counted allocation, the block, holds everything that wakers share. A *small* group has at most as many
+//! children as there are [`HINTS`](sync::HINTS). Its block is only a header, and is made when a child first clones its waker:
 //!
 //! ```text
 //! small:  Header: references, parent (its state has a bit for each child)
@@ -9,61 +9,61 @@
 //!         └ each aligned to its size ┴─────────┘
 //! ```
 //!
-//! There children are grouped by the width of a word. A child's waker points into its group, as many bytes behind the
-//! group's start as the child's position in it; so a waker needs no memory of its own, and finds its group by masking its
-//! own address, and from the group's number the header. The waker of a child of a small group points into the header.
+//! In larger groups the children are divided into groups of the width of a word. The waker of a child points into its
+//! group, as many bytes behind the group's start as the child's position in it. So a waker needs no memory of its own: it
+//! finds its group by masking its own address, and the header by the group's number. In a small group it points into the
+//! header.
 //!
 //! *Lending.* A child that never cloned its waker is lent one that points to the stack of the poll. Waking it is a store
-//! there, which is seen when the child's poll returns: then the child counts as woken, for the next poll. Cloning it makes
-//! the block, if there is none, and gives out a waker of the block, which is what the child is lent from then on; so
-//! `will_wake` holds between polls. A `&Waker` may be used by other threads, but not longer than the poll. So what they
-//! store is seen without any order of its own, and of several that make the block at once one succeeds.
+//! there. When the child's poll returns, the store is seen, and the child counts as woken for the next poll. Cloning it makes
+//! the block, if there is none, and returns a waker of the block. From then on the child is lent that waker, so `will_wake`
+//! holds between polls. Other threads may use a `&Waker`, but not longer than the poll; so their stores need no ordering of
+//! their own. If several threads make the block at once, one of them succeeds.
 //!
-//! *Waking* goes up, and stops at the first step that someone took before. In a small group it is one step: set the
-//! child's bit in the state of the [`Parent`](parent::Parent), and wake it, if it is armed. In others: set the child's bit in
-//! the group's `ready` word; if that was empty, hint at the group in the state, and wake the parent, if it is armed. Where
-//! there are more groups than hints, a summary lies between: set the group's mark in it, and if that word was empty, hint
-//! at the word. *Polling* goes down: it takes the bits of what was hinted at, in index order. After a wake the parent is
-//! not armed until the poll ends, so that no child wakes it for what this poll may still see; polled for another reason,
-//! such as the signal, it is still armed, and may be woken once more. At the end of a poll that is not cut
-//! [`rearm`](WakerBlock::rearm) arms it: in a small group only while the state has no bit, which is one step with arming, in
-//! others by looking once more for what came in between. A waker writes its bit or mark and then the parent's state, the
-//! poller the parent's state and then looks at the words; both write the state by a read-modify-write, so one of them sees
-//! the other, and no wake is lost. In a small group of which a child is known to be woken it does not arm, and wakes the
-//! parent.
+//! *Waking* goes up, and stops at the first step that was taken before. In a small group there is one step: set the bit of
+//! the child in the state of the [`Parent`](parent::Parent), and wake the parent, if it is armed. In larger ones: set the bit
+//! of the child in the group's `ready` word; if that was empty, hint at the group in the state, and wake the parent, if it is
+//! armed. If there are more groups than hints, there is a summary in between: set the group's mark in it, and if that word
+//! was empty, hint at the word.
 //!
-//! Read-modify-writes in the cycle wake, poll, rearm of one child: in a small group four, namely setting the bit, giving
-//! the parent's waker back, taking the bit, arming; in others five. A child that wakes itself through a lent waker needs
-//! none.
+//! *Polling* goes down: it takes the bits of the words that were hinted at, in index order. After a wake the parent is not
+//! armed until the poll ends, so no child wakes it for something that this poll may still see. If it is polled for another
+//! reason, such as the signal, it is still armed, and may be woken once more. At the end of a poll that is not cut
+//! [`rearm`](WakerBlock::rearm) arms it: in a small group only if the state has no bit, in one step; in larger ones it arms,
+//! and then looks once more. A waker writes its bit or mark and then the parent's state; the poller writes the parent's
+//! state and then looks at the words. Both write the state by a read-modify-write, so one of them sees the other, and no
+//! wake is lost. If a child of a small group is known to be woken, `rearm` does not arm, and wakes the parent.
 //!
-//! Who finds a word of a group or of the summary empty marks or hints at it above. So a word that is not empty is marked,
-//! or its mark is on its way, or the poll is about to look at it:
+//! Read-modify-writes in the cycle wake, poll, rearm of one child: in a small group four (set the bit, give the parent's
+//! waker back, take the bit, arm), in larger ones five. A child that wakes itself through a lent waker needs none.
+//!
+//! A waker that finds the word of a group or of the summary empty marks it, or hints at it, one step above. So a word that is
+//! not empty is marked, or its mark is about to come, or the poll is about to look at it:
 //!
 //! - a waker that returns early has found the word not empty;
-//! - a poll takes the mark of a word away before it takes from the word, and what it leaves there, because its turn in
-//!   this pass is over, is marked again or seen by `rearm`; what a pass over a part of a group, or one that is cut, leaves
-//!   there, and those that have woken themselves, are marked again when the group is closed; hints stay until `rearm`
-//!   takes them all, and looks at each.
+//! - a poll removes the mark of a word before it takes from the word. What it leaves there because its turn in this pass is
+//!   over is marked again by a waker or seen by `rearm`. What it leaves because the pass is over a part of a group, or is cut,
+//!   and children that have woken themselves, are marked again when the group is closed. Hints stay until `rearm` takes
+//!   them all, and looks at each.
 //!
-//! A parent that panicked when it was woken is armed again while words are not empty. So a waker returns early only if
+//! A parent that panicked when it was woken is armed again although words are not empty. So a waker returns early only if
 //! the parent is not armed.
 //!
 //! Invariants of this module's `unsafe`:
 //!
-//! - COUNTED: the allocation lives while `references` is not zero. The owner holds one reference, from when the block is
-//!   made, and each `Waker` handed out holds one, but for those that [`OpenGroup::with_waker`] lends, whose life its call
-//!   encloses.
-//! - WITHIN: every pointer to the header, a group, a summary word or a child's position is derived from the
-//!   allocation's own pointer, and stays in its bounds. A number of a group or a word is below the count of them: it
-//!   was counted up to that, or is that of a mark or a hint, and marks are set for groups that are there, hints bounded
-//!   where they are read. A position is that of a bit, so below `WIDTH`, and a group is as large as that, as is the room
-//!   of the header.
+//! - COUNTED: the allocation lives while `references` is not zero. The owner holds one reference from when the block is made.
+//!   Each `Waker` holds one, except those that [`OpenGroup::with_waker`] lends, which do not outlive its call.
+//! - WITHIN: every pointer to the header, a group, a summary word or a child's position is derived from the pointer of the
+//!   allocation, and stays within its bounds. The number of a group or a word is below their count: it was counted up to
+//!   that; or it comes from a mark, and only existing groups are marked; or from a hint, which is bounded where it is read. A
+//!   position is the number of a bit, so below `WIDTH`; a group has at least that many bytes, and so has the room of the
+//!   header.
 //! - ENCLOSED: a waker with the functions of [`Lent`](waker::Lent) is only lent, by a call that outlives the loan and owns
-//!   what it points to; its clones have other functions. What is stored there is atomic.
-//! - OWNED: the marks of a group are touched by the owner alone, through `&mut WakerBlock` or an [`OpenGroup`] that
-//!   borrows it, or read through `&WakerBlock`.
-//! - SHARED: all else that is reached is atomic, or the [`Parent`](parent::Parent), which may be shared, or was written
-//!   when the block was made and is only read since. So wakers work on any thread.
+//!   what the waker points to. Its clones have other functions. Everything stored there is atomic.
+//! - OWNED: only the owner touches the marks of a group, through `&mut WakerBlock` or an [`OpenGroup`] that borrows it; they
+//!   may be read through `&WakerBlock`.
+//! - SHARED: everything else is atomic, or the [`Parent`](parent::Parent), which may be shared, or was written when the block
+//!   was made and is only read since. So wakers work on any thread.
 
 #![allow(unsafe_code, reason = "one allocation that outlives its owner, and wakers that are positions in it")]
 
@@ -92,18 +92,19 @@ use self::sync::{AtomicUsize, Ordering};
 pub(crate) use self::waker::Lent;
 use self::waker::raw_of;
 
-/// More references than this are taken for a leak that is about to overflow.
+/// More references than this are treated as a leak that is about to overflow the count.
 const MAX_REFERENCES: usize = isize::MAX as usize;
 
-/// The owner's handle. It may be sent and shared: COUNTED, SHARED; and OWNED, by who has it now.
+/// The owner's handle. It may be sent and shared: COUNTED, SHARED; and OWNED, by its present owner.
 pub(crate) struct WakerBlock {
-    /// Made at the latest when a child clones its waker.
+    /// Made when a child first clones its waker, or before.
     lazy: Lazy,
     /// How many `live` bits are set in all groups that are not open.
     live_count: usize,
-    /// Of the only group, if that is small.
+    /// Those of a small group.
     only: Marks,
-    /// Of a small group: those that have woken themselves, or whose turn did not come. In others their bits are put back.
+    /// Children of a small group that have woken themselves, or whose turn did not come. In larger groups their bits are put
+    /// back.
     woken: usize,
 }
 
@@ -118,8 +119,8 @@ impl WakerBlock {
         block
     }
 
-    /// As [`new`](Self::new), with a block whose wakers wake the parent also between polls: for children that are visited
-    /// one by one.
+    /// Like [`new`](Self::new), but the wakers of the block are never lent, and wake the parent between polls too: for
+    /// children that are visited one by one.
     pub(crate) fn lasting(children: usize) -> Self {
         let block = WakerBlock::new(children);
         block.lazy.header_or_make();
@@ -137,7 +138,7 @@ impl WakerBlock {
         self.lazy.header().map(|header| unsafe { header.as_ref() })
     }
 
-    /// A pointer, and no reference, so that wakers made of it reach the header too. Not of a small group.
+    /// A pointer, not a reference, so that wakers made of it reach the header too. Not for a small group.
     #[inline]
     fn group_at(&self, number: usize) -> NonNull<Group> {
         debug_assert!(!self.is_small() && number < self.groups());
@@ -199,13 +200,13 @@ impl WakerBlock {
         OpenGroup::new(self, number, turn)
     }
 
-    /// Called at the end of a poll that is pending: has the next child that is woken wake the parent. If one was woken
-    /// since its turn in this poll, the parent is woken at once.
+    /// Called at the end of a poll that is pending. From now on the next child that is woken wakes the parent. If one was
+    /// woken since its turn in this poll, the parent is woken at once.
     pub(crate) fn rearm(&mut self, waker: &Waker) {
         if self.woken != 0 {
             return waker.wake_by_ref();
         }
-        // Without a block there is nobody who could wake it.
+        // Without a block nothing could wake it.
         let Some(Header { parent, .. }) = self.header() else { return };
         let is_small = self.is_small();
         if is_small && parent.ready() != 0 {
@@ -223,7 +224,7 @@ impl WakerBlock {
         }
     }
 
-    /// Takes the marks away of groups whose children were all taken in the pass in which they were woken.
+    /// Removes the marks of groups whose children were all taken in the pass in which they were woken.
     fn unmark_empty_groups(&self) {
         let words = self.summary_words();
         if words == 0 {
@@ -241,8 +242,8 @@ impl WakerBlock {
                 // SAFETY: COUNTED, WITHIN.
                 let ready = &unsafe { self.group_at(word * WIDTH + position).as_ref() }.ready;
                 if ready.load(Ordering::Relaxed) == 0 {
-                    // First the mark, then another look: who set a bit before the mark is seen, who sets one now marks
-                    // again.
+                    // First the mark, then another look: a waker that set a bit before the mark is seen here, and one that
+                    // sets it now marks again.
                     summary.fetch_and(!bit(position), Ordering::AcqRel);
                     if ready.load(Ordering::Acquire) != 0 {
                         summary.fetch_or(bit(position), Ordering::AcqRel);
@@ -252,7 +253,7 @@ impl WakerBlock {
         }
     }
 
-    /// The words that were hinted at and are not empty, if there is one.
+    /// The words that were hinted at and are not empty, if there are any.
     fn any_ready(&self, hints: Hints) -> Option<Hints> {
         let summary_words = self.summary_words();
         let words = if summary_words == 0 { self.groups() } else { summary_words };
@@ -272,9 +273,9 @@ impl WakerBlock {
     }
 }
 
-/// Children that are visited one by one, whatever lies between the visits.
+/// For children that are visited one by one, with any code between the visits.
 impl WakerBlock {
-    /// Takes the first child within a range of indices that was woken: it no longer counts as woken.
+    /// Takes the first child in a range of indices that was woken: it no longer counts as woken.
     pub(crate) fn take_woken(&mut self, range: Range<usize>) -> Option<usize> {
         let mut pass = Pass::new([range, 0..0]);
         while let Some((number, turn)) = pass.next_group(self) {
@@ -290,7 +291,7 @@ impl WakerBlock {
         self.open(child / WIDTH, Turn::NONE).take_wake(child % WIDTH);
     }
 
-    /// Calls `poll` with the waker of a child that lasts: nobody looks here at the end of the poll whether it was woken.
+    /// Calls `poll` with the waker of a child, one of the block, since a wake of a lent one would not be looked for.
     pub(crate) fn with_waker<R>(&mut self, child: usize, poll: impl FnOnce(&Waker) -> R) -> R {
         let header = self.lazy.header_or_make();
         // SAFETY: COUNTED, WITHIN.
@@ -345,7 +346,7 @@ impl WakerBlock {
 impl Drop for WakerBlock {
     fn drop(&mut self) {
         let Some(mut header) = self.lazy.header() else { return };
-        // SAFETY: COUNTED. Who holds the only reference is alone: nobody can clone another.
+        // SAFETY: COUNTED. If the owner's reference is the only one, nothing can clone another.
         let parent = unsafe {
             match header.as_ref().references.load(Ordering::Acquire) {
                 1 => header.as_mut().parent.take(),
@@ -354,7 +355,7 @@ impl Drop for WakerBlock {
         };
         // SAFETY: COUNTED, this is the owner's reference.
         unsafe { release(header) };
-        // Dropped here, and not with the last waker: the parent may be gone for long by then. And at the end: its
+        // Dropped here and not with the last waker, as the parent may be gone long before that. And at the end, as its
         // destructor may panic.
         drop(parent);
     }

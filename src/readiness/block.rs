@@ -1,4 +1,4 @@
-//! The block that wakers share: one allocation, how it is laid out, made and freed. The invariants are those of
+//! The block that wakers share: its layout, and how it is made and freed. The invariants are those of
 //! [`readiness`](super).
 
 #![allow(unsafe_code, reason = "one allocation with a part of any length")]
@@ -11,17 +11,18 @@ use core::ptr::{self, NonNull};
 use super::parent::{Hints, Parent};
 use super::sync::{AtomicPtr, AtomicUsize, HINTS, Ordering, WIDTH, alloc, dealloc};
 
-/// Starts at a multiple of [`GROUP`], so that the address of a small group's waker finds it.
+/// Starts at a multiple of [`GROUP`], so that the waker of a small group finds it by its own address.
 #[repr(C)]
 pub(super) struct Header {
     pub(super) references: AtomicUsize,
     pub(super) parent: Parent,
     pub(super) children: usize,
-    /// Where the allocation starts: somewhat before.
+    /// Where the allocation starts, a little before the header.
     base: NonNull<u8>,
 }
 
-/// As large as it has children, so that it holds an address for each; and a power of two, so that an address finds it.
+/// Has at least one byte for each child, so that each has an address in it; its size is a power of two, so that an address
+/// finds it.
 #[cfg_attr(not(all(test, gather_loom)), repr(C))]
 #[cfg_attr(all(test, gather_loom), repr(C, align(512)))]
 pub(super) struct Group {
@@ -32,14 +33,14 @@ pub(super) struct Group {
     _room: [usize; 3],
 }
 
-/// What the owner writes down of the children of a group.
+/// What the owner records of the children of a group.
 #[derive(Clone, Copy)]
 pub(super) struct Marks {
     /// Those that have not ended.
     pub(super) live: usize,
-    /// Those of which something is kept.
+    /// Those whose output is kept.
     pub(super) kept: usize,
-    /// Those that have cloned the waker that was lent to them.
+    /// Those that have cloned a waker that was lent to them.
     pub(super) cloned: usize,
 }
 
@@ -47,7 +48,7 @@ pub(super) const GROUP: usize = size_of::<Group>();
 const _: () = assert!(GROUP.is_power_of_two() && GROUP >= WIDTH && HINTS <= WIDTH);
 const _: () = assert!(size_of::<Header>() <= GROUP && align_of::<Header>() <= GROUP);
 
-/// Whether the parent's state has a bit for each child. Such a group has no words of its own.
+/// Whether the state of the parent has a bit for each child. Such a group has no words of its own.
 pub(super) fn is_small(children: usize) -> bool {
     children <= HINTS
 }
@@ -56,7 +57,7 @@ fn groups(children: usize) -> usize {
     if is_small(children) { 0 } else { children.div_ceil(WIDTH) }
 }
 
-/// None where there is a hint for each group.
+/// Zero if there is a hint for each group.
 fn summary_words(children: usize) -> usize {
     if children <= HINTS * WIDTH { 0 } else { groups(children).div_ceil(WIDTH) }
 }
@@ -66,10 +67,10 @@ pub(super) fn low_bits(count: usize) -> usize {
     if count >= WIDTH { usize::MAX >> (usize::BITS as usize - WIDTH) } else { (1 << count) - 1 }
 }
 
-/// `None` where the sizes overflow.
+/// `None` if the sizes overflow.
 pub(super) fn layout(children: usize) -> Option<Layout> {
-    // The allocator is asked for its natural alignment only, and for the room to align the header by hand: what is
-    // aligned to more takes a slower path in most allocators.
+    // Asks for the natural alignment and for the room to align the header by hand, as larger alignments take a slower path
+    // in most allocators.
     let align = align_of::<Header>().max(align_of::<AtomicUsize>());
     let head = GROUP + GROUP - align;
     let summary = summary_words(children) * size_of::<AtomicUsize>();
@@ -83,7 +84,7 @@ pub(super) fn make(children: usize) -> NonNull<Header> {
     // SAFETY: the size is not zero, it holds a header.
     let Some(base) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
     let to_alignment = base.addr().get().wrapping_neg() & (GROUP - 1);
-    // SAFETY: WITHIN, and nobody else knows of the allocation yet. The sizes were added up in `layout`.
+    // SAFETY: WITHIN, and nothing else knows of the allocation yet. The sizes were added up in `layout`.
     unsafe {
         let header = base.add(to_alignment).cast::<Header>();
         header.write(Header { references: AtomicUsize::new(1), parent: Parent::new(), children, base });
@@ -111,12 +112,12 @@ pub(super) fn make(children: usize) -> NonNull<Header> {
 pub(super) unsafe fn release(header: NonNull<Header>) {
     // SAFETY: COUNTED, by the caller.
     let Header { references, base, children, .. } = unsafe { header.as_ref() };
-    // Who holds the only reference needs no write to give it back: nobody can clone another.
+    // The only reference is given back without a write, as nothing can clone another.
     if references.load(Ordering::Acquire) != 1 && references.fetch_sub(1, Ordering::Release) != 1 {
         return;
     }
-    // What others did with the block happened before it is freed. A load, where a fence would do: ThreadSanitizer
-    // understands loads.
+    // Everything that others did with the block happened before it is freed. A fence would do; ThreadSanitizer understands
+    // only loads.
     references.load(Ordering::Acquire);
     let (base, children) = (*base, *children);
     let layout = layout(children).expect("the same as when it was allocated");
@@ -149,8 +150,8 @@ pub(super) unsafe fn summary_of(header: NonNull<Header>, children: usize, word: 
     unsafe { group_of(header, groups(children)).cast::<AtomicUsize>().add(word) }
 }
 
-/// The owner's reference to a block, which is made when it is needed for the first time. It holds one in the block's
-/// count, once there is a block; it is not given back when this is dropped, but by the owner.
+/// The owner's reference to a block that is made when it is first needed. Once there is a block, this counts as one of its
+/// references. The owner gives it back; dropping this does not.
 pub(crate) struct Lazy {
     header: AtomicPtr<Header>,
     pub(super) children: usize,
@@ -166,7 +167,7 @@ impl Lazy {
         NonNull::new(self.header.load(Ordering::Acquire))
     }
 
-    /// Of those who make it at once, one succeeds; the others use that one.
+    /// If several threads make it at once, one succeeds, and the others use its block.
     #[cold]
     pub(super) fn make(&self) -> NonNull<Header> {
         let made = make(self.children);
@@ -175,7 +176,7 @@ impl Lazy {
             Err(other) => {
                 // SAFETY: COUNTED, it was just made.
                 unsafe { release(made) };
-                NonNull::new(other).expect("nobody takes it away")
+                NonNull::new(other).expect("it is never taken away")
             }
         }
     }
@@ -200,7 +201,7 @@ impl Lazy {
         unsafe { summary_of(header, self.children, word).as_ref() }
     }
 
-    /// Has the next pass look at a group.
+    /// Marks a group, so that the next pass looks at it.
     pub(super) fn mark(&self, number: usize) {
         let mut hint = number;
         if self.summary_words() != 0 {

@@ -1,47 +1,47 @@
-//! The waker of the parent, whether it is to be woken, and where the children are that woke it.
+//! The waker of the parent, whether it is to be woken, and which children or words to look at.
 //!
-//! The state has a bit [`WOKEN`], and below it [`Hints`] of what is worth a look: the children themselves in a small
-//! group, else words.
+//! The state has a bit [`WOKEN`], and below it [`Hints`] of what to look at: in a small group the children themselves, else
+//! words.
 //!
-//! - *armed*, without `WOKEN`: the next child that is woken wakes the parent. The slot holds its waker, and is lent to who
-//!   sets `WOKEN` then.
-//! - *woken*, with `WOKEN`: it was woken, or is being polled. Nobody else wakes it. The poller may put a waker into the
-//!   slot, if that is not lent, and arm.
+//! - *armed*, without `WOKEN`: the next child that is woken wakes the parent. The slot holds the parent's waker, and is lent
+//!   to the thread that sets `WOKEN`.
+//! - *woken*, with `WOKEN`: the parent was woken, or is being polled, and is not woken again. If the slot is not lent, the
+//!   poller may put a waker into it, and arm.
 //!
-//! Who sets `WOKEN` reads the waker out of the slot, says so in `is_out`, wakes it, and gives it back, so that in the usual
-//! case the poller finds its own waker there and need not clone it. If the poller comes before that, it takes the slot
-//! away, by another generation of the stage, and puts a clone into it; who has the old waker then drops it. So nobody
-//! waits for foreign code: a child that finds `WOKEN` set adds its hint, and has nothing more to do; the poller, if it
-//! comes between the two steps of setting `WOKEN` and `is_out`, has itself polled again. Wakers are cloned, woken and
-//! dropped when nothing is half done, so foreign code may do what it likes.
+//! The *waking thread*, which has set `WOKEN`, reads the waker out of the slot, records that in `is_out`, wakes it, and gives
+//! it back. So the poller usually finds its own waker there and need not clone it. If the poller comes before the waker was
+//! given back, it takes the slot away, by raising the generation in the stage, and puts a clone into it; the waking thread
+//! then drops the old waker. So no thread waits for foreign code: a child that finds `WOKEN` set adds its hint and is done;
+//! a poller that comes between the two steps of setting `WOKEN` and `is_out` requests another poll. Wakers are cloned, woken
+//! and dropped only between complete steps, so foreign code may do anything.
 //!
 //! Invariants of this module's `unsafe`:
 //!
-//! - SLOT: the slot is written by the poller alone, and only in a stage in which it is the poller's: `EMPTY`, `SPENT`. It
-//!   comes to be by the poller's own step: that sets `WOKEN` while the slot is lent, or takes it away after `is_out` was
-//!   set. Or it was given back. It is read by who has set `WOKEN` while it is lent, before `is_out` is set; and by the
-//!   poller. Each step acquires what the one before it released.
-//! - ONE: the waker in the slot is owned once: by the slot in the stages `LENT`, before somebody sets `WOKEN`, and
-//!   `SPENT`; else by who has read it out. That one gives it back only while the stage is as it was when it was lent.
-//!   Stages of the last generation are never given back to, so that none comes twice.
+//! - SLOT: only the poller writes the slot, and only in the stages in which it is the poller's, `EMPTY` and `SPENT`. The slot
+//!   becomes the poller's by a step of the poller itself, which sets `WOKEN` while the slot is lent or takes the slot away
+//!   after `is_out` was set; or by being given back. The waking thread reads it while it is lent, before it sets `is_out`;
+//!   the poller may read it too. Each step acquires what the one before it released.
+//! - ONE: the waker in the slot has one owner: the slot, in the stage `SPENT`, and in the stage `LENT` until `WOKEN` is set;
+//!   otherwise the thread that has read it out. That thread gives it back only if the stage is still that in which it was
+//!   lent. In the last generation nothing is given back, so no stage comes twice.
 
 use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::task::Waker;
 
 use super::sync::{AtomicBool, AtomicUsize, GENERATIONS, HINTS, Ordering, UnsafeCell};
 
-/// Forbids to wake the parent. Set by the first child that is woken since it was armed, and while it is polled.
+/// While set, the parent is not woken. Set by the first child that is woken since it was armed, and while it is polled.
 pub(super) const WOKEN: usize = 1 << (usize::BITS - 1);
 
-/// The two low bits of the stage; above them is the generation, which goes up whenever the poller takes the slot away.
+/// The two low bits of the stage. Above them is the generation, which is raised when the poller takes the slot away.
 const KIND: usize = 3;
-/// The slot is the poller's, and nothing is in it.
+/// The slot is the poller's and empty.
 const EMPTY: usize = 0;
-/// The slot is the poller's, and the parent's waker in it was woken.
+/// The slot is the poller's and holds a waker, which was woken.
 const SPENT: usize = 1;
-/// The waker in the slot belongs to who sets `WOKEN`.
+/// The waker in the slot belongs to the thread that sets `WOKEN`.
 const LENT: usize = 2;
-/// Forbids to take the slot away. Who has read the waker out, and could not wake it, is about to lend it again.
+/// While set, the slot cannot be taken away: the waking thread, whose wake panicked, is about to lend the waker again.
 const RETURNING: usize = 3;
 
 const NEXT_GENERATION: usize = KIND + 1;
@@ -50,9 +50,9 @@ const LAST_GENERATION: usize = GENERATIONS * NEXT_GENERATION;
 pub(crate) struct Parent {
     pub(super) state: AtomicUsize,
     stage: AtomicUsize,
-    /// The waker that is lent was read out. Unset by the poller, before it arms.
+    /// The lent waker was read out. Unset by the poller before it arms.
     is_out: AtomicBool,
-    /// Forbids to leave a waker in the slot: the gather is gone.
+    /// While set, no waker may be left in the slot: the gather was dropped.
     is_closed: AtomicBool,
     slot: UnsafeCell<MaybeUninit<Waker>>,
 }
@@ -62,8 +62,8 @@ unsafe impl Sync for Parent {}
 // SAFETY: as above.
 unsafe impl Send for Parent {}
 
-/// Children of a small group by their position; or words that may not be empty, by their number: one hint stands for all
-/// that are congruent.
+/// Children of a small group, by position; or words that may be non-empty, by number, where one hint stands for all
+/// congruent numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct Hints(pub(super) usize);
 
@@ -76,7 +76,7 @@ impl Hints {
         Hints(1 << Self::position(word))
     }
 
-    /// Most have no more words than there are hints, and need no division.
+    /// Most groups have no more words than there are hints, and need no division.
     #[inline]
     fn position(word: usize) -> usize {
         if word < HINTS { word } else { word % HINTS }
@@ -111,13 +111,13 @@ impl Hints {
     }
 }
 
-/// How the poller ends a poll that is pending.
+/// What arming has led to.
 pub(super) enum Armed {
-    /// The next child that is woken wakes the parent. The hints from before were taken.
+    /// The next child that is woken wakes the parent. The earlier hints were taken.
     Since(Hints),
-    /// As it was before the poll.
+    /// Armed as before the poll.
     Still,
-    /// It is to be polled again: a child was woken, or somebody is at the slot.
+    /// The parent must be polled again: a child was woken, or another thread is using the slot.
     Not,
 }
 
@@ -133,7 +133,7 @@ impl Parent {
         }
     }
 
-    /// `None`: it is armed. Else it was woken, or is being polled, and what came before each hint is seen.
+    /// `None` if it is armed. Otherwise it was woken, or is being polled, and what was written before each hint is visible.
     #[inline]
     pub(crate) fn woken(&self) -> Option<Hints> {
         let state = self.state.load(Ordering::Acquire);
@@ -146,7 +146,7 @@ impl Parent {
         self.state.load(Ordering::Relaxed) & !WOKEN
     }
 
-    /// Adds hints while it is being polled, when there is nothing to wake.
+    /// Adds hints while it is being polled, so there is no one to wake.
     pub(crate) fn hint(&self, hints: Hints) {
         if self.state.fetch_or(WOKEN | hints.0, Ordering::AcqRel) & WOKEN == 0 {
             self.keep();
@@ -155,8 +155,8 @@ impl Parent {
 
     /// Wakes it, if it is armed.
     ///
-    /// If the waker panics, it is armed again, unless the poller was faster: this wake is lost, and so are those of other
-    /// children that came until then; the next one is not.
+    /// If the waker panics, the parent is armed again, unless the poller was faster. This wake and those of other children
+    /// until then are lost; the next one is not.
     #[inline]
     pub(crate) fn wake(&self, hints: Hints) {
         if let Some(out) = self.disarm(hints) {
@@ -168,7 +168,7 @@ impl Parent {
     /// Reads the waker out, if it is armed. From now on it counts as woken.
     #[inline]
     pub(super) fn disarm(&self, hints: Hints) -> Option<Out<'_>> {
-        // Always a write, also where it changes nothing: of this and the poller's arming, one sees the other.
+        // Always a write, even if it changes nothing: of this and the poller's arming, one sees the other.
         if self.state.fetch_or(WOKEN | hints.0, Ordering::AcqRel) & WOKEN != 0 {
             return None;
         }
@@ -179,7 +179,7 @@ impl Parent {
         Some(Out { parent: self, stage, waker })
     }
 
-    /// Arms it for the poller, who has this waker. If `quiet`, only while no hint is left.
+    /// Arms it for the poller, with this waker. If `quiet`, only if there is no hint.
     pub(super) fn arm(&self, waker: &Waker, quiet: bool) -> Armed {
         let stage = self.stage.load(Ordering::Acquire);
         let generation = stage & !KIND;
@@ -208,7 +208,7 @@ impl Parent {
             }
             _ => return Armed::Not,
         }
-        // Nobody but the poller touches the slot or the stage until it is armed.
+        // Until it is armed, only the poller touches the slot and the stage.
         self.is_out.store(false, Ordering::Relaxed);
         let generation = self.stage.load(Ordering::Relaxed) & !KIND;
         self.stage.store(generation | LENT, Ordering::Relaxed);
@@ -224,7 +224,7 @@ impl Parent {
         }
     }
 
-    /// The slot, which is lent, is the poller's again: it has set `WOKEN` itself, or not unset it.
+    /// The lent slot is the poller's again: the poller has set `WOKEN` itself, or has not unset it.
     fn keep(&self) {
         let generation = self.stage.load(Ordering::Relaxed) & !KIND;
         self.stage.store(generation | SPENT, Ordering::Relaxed);
@@ -232,7 +232,7 @@ impl Parent {
 
     /// Whether the waker in the slot, which may be lent, is this one.
     fn holds(&self, waker: &Waker) -> bool {
-        // SAFETY: SLOT, by the poller. It may have been read out; it is compared, and not used.
+        // SAFETY: SLOT, by the poller. The waker may have been read out; it is only compared.
         self.slot.with(|slot| unsafe { (*slot).assume_init_ref().will_wake(waker) })
     }
 
@@ -243,7 +243,7 @@ impl Parent {
         self.stage.store(generation | SPENT, Ordering::Relaxed);
     }
 
-    /// Has this one in the slot, which is not empty and the poller's.
+    /// Puts it into the slot, unless the slot holds an equal one. The slot is the poller's and not empty.
     fn replace(&self, waker: &Waker) {
         if !self.holds(waker) {
             let clone = waker.clone();
@@ -253,7 +253,7 @@ impl Parent {
         }
     }
 
-    /// As [`close`](Self::close), when nobody else can reach it.
+    /// Like [`close`](Self::close), if nothing else can reach it.
     pub(super) fn take(&mut self) -> Option<Waker> {
         let stage = self.stage.load(Ordering::Relaxed);
         let is_in = match stage & KIND {
@@ -262,11 +262,11 @@ impl Parent {
             _ => false,
         };
         self.stage.store(stage & !KIND | EMPTY, Ordering::Relaxed);
-        // SAFETY: SLOT, ONE: nobody has read it out, or it was given back.
+        // SAFETY: SLOT, ONE: it was not read out, or it was given back.
         is_in.then(|| self.slot.with(|slot| unsafe { slot.cast::<Waker>().read() }))
     }
 
-    /// Takes the waker for good: the gather is gone. One that was read out is not given back from now on.
+    /// Takes the waker for good: the gather was dropped. From now on a waker that was read out is not given back.
     pub(crate) fn close(&self) -> Option<Waker> {
         self.is_closed.store(true, Ordering::Relaxed);
         if let Some(out) = self.disarm(Hints::NONE) {
@@ -278,16 +278,16 @@ impl Parent {
     }
 }
 
-/// The parent's waker, read out of the slot. Dropped by a panic of its wake, it is lent again.
+/// The parent's waker, read out of the slot. If its wake panics, this is dropped, and lends it again.
 pub(super) struct Out<'a> {
     parent: &'a Parent,
-    /// That in which it was lent.
+    /// The stage in which it was lent.
     stage: usize,
     waker: ManuallyDrop<Waker>,
 }
 
 impl Out<'_> {
-    /// Whether the stage was still that in which it was lent, and is of this kind now.
+    /// Changes the kind of the stage. False if the stage is no longer that in which it was lent.
     fn advance(&self, kind: usize) -> bool {
         let (stage, to) = (self.stage, self.stage & !KIND | kind);
         stage & KIND == LENT
@@ -301,28 +301,28 @@ impl Out<'_> {
         unsafe { ManuallyDrop::take(&mut out.waker) }
     }
 
-    /// It was woken: the poller may have it, unless it took the slot away, or is gone.
+    /// After the wake: leaves the waker in the slot, unless the poller has taken the slot away.
     #[inline]
     pub(super) fn give_back(self) {
         if self.advance(SPENT) { mem::forget(self) } else { drop(self.into_waker()) }
     }
 
-    /// Arms the parent again, unless the poller was faster, or is gone.
+    /// Arms the parent again, unless the poller was faster or is gone.
     pub(super) fn lend_again(self) {
         if !self.advance(RETURNING) {
             return drop(self.into_waker());
         }
         let Out { parent, stage, .. } = self;
         parent.is_out.store(false, Ordering::Relaxed);
-        // Of another generation: the poller may have seen `is_out` before, and must not take away what is lent anew.
+        // In another generation: the poller may have seen `is_out` before, and must not take away what is lent now.
         let (returning, lent) = (stage & !KIND | RETURNING, stage + NEXT_GENERATION);
         if parent.stage.compare_exchange(returning, lent, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return drop(self.into_waker());
         }
         mem::forget(self);
-        // The hints stay: what they stand for is still to be polled.
+        // The hints stay, as what they stand for was not polled yet.
         parent.state.fetch_and(!WOKEN, Ordering::AcqRel);
-        // This writes the state, and so does `close`: whichever comes second takes the waker.
+        // Both this and `close` write the state; the second of them takes the waker.
         if parent.is_closed.load(Ordering::Relaxed) {
             if let Some(out) = parent.disarm(Hints::NONE) {
                 drop(out.into_waker());

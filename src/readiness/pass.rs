@@ -1,4 +1,4 @@
-//! A pass over the woken children: which groups, and which positions in them. The invariants are those of
+//! A pass over the woken children: which groups, and which positions in them. For the invariants see
 //! [`readiness`](super).
 
 #![allow(unsafe_code, reason = "a group is lent while its children are visited")]
@@ -13,11 +13,11 @@ use super::sync::{AtomicUsize, Ordering, WIDTH};
 use super::waker::{Lent, raw_of};
 use super::{WakerBlock, bit};
 
-/// A pass over the groups of the woken children. It does not borrow the block, which is written to in between.
+/// A pass over the groups of the woken children. It does not borrow the block, which is written to meanwhile.
 pub(crate) struct Pass {
-    /// The turn of the groups before this one is over.
+    /// The turn of all groups before this one is over.
     next: usize,
-    /// In index order, one after the other. A small group is visited once: there a word is rotated instead.
+    /// In index order, one after the other. A small group is visited only once; its word is rotated instead.
     range: Range<usize>,
     rest: Range<usize>,
 }
@@ -29,7 +29,8 @@ impl Pass {
         Pass { next: range.start / WIDTH, range, rest }
     }
 
-    /// The next group in which a child was woken, also one that is marked meanwhile ahead of the last one.
+    /// The number of the next group in which a child was woken, even if it was marked during the pass, and the turn of its
+    /// children.
     #[inline(always)]
     pub(crate) fn next_group(&mut self, block: &mut WakerBlock) -> Option<(usize, Turn)> {
         if block.is_small() {
@@ -54,14 +55,14 @@ impl Pass {
         }
     }
 
-    /// The number of the next group of the range, and which of its positions the range has. Its mark is taken away.
+    /// The number of the next marked group in the range, and which of its positions are in the range. Removes the mark.
     #[inline]
     fn next_marked(&mut self, block: &WakerBlock) -> Option<(usize, usize)> {
         let end = self.range.end.div_ceil(WIDTH).min(block.groups());
         let parent = &block.header()?.parent;
         let words = block.summary_words();
         while self.next < end {
-            // `None`: the gather was polled for another reason, no child was woken.
+            // `None`: no child was woken, the gather was polled for another reason.
             let hints = parent.woken()?;
             let number;
             if words == 0 {
@@ -81,7 +82,7 @@ impl Pass {
             }
             self.next = number + 1;
             let ahead = mask(self.range.start, number * WIDTH) & !mask(self.range.end, number * WIDTH);
-            // With none that has its turn, it keeps its mark.
+            // If none of them has its turn, the group keeps its mark.
             // SAFETY: COUNTED, WITHIN.
             if unsafe { block.group_at(number).as_ref() }.ready.load(Ordering::Acquire) & ahead != 0 {
                 if words != 0 {
@@ -103,11 +104,11 @@ fn mask(from: usize, first: usize) -> usize {
     }
 }
 
-/// The turn of a group's children in a pass: those that were taken, and how far they have been handed out. Its words are
-/// rotated, so that the child with which it begins has the lowest bit.
+/// The turn of a group's children in a pass: those that were taken, and how far they have been handed out. The words are
+/// rotated, so that the first child has the lowest bit.
 pub(crate) struct Turn {
     rotation: u32,
-    /// Those that were taken, and not handed out.
+    /// Those that were taken and not handed out.
     taken: usize,
     /// The positions whose turn is not over.
     ahead: usize,
@@ -116,7 +117,7 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Nobody's.
+    /// No child has its turn.
     pub(crate) const NONE: Turn = Turn { rotation: 0, taken: 0, ahead: 0, is_part: false };
 
     /// Of these, in index order.
@@ -133,11 +134,11 @@ impl Turn {
     }
 }
 
-/// A group whose children are visited. What is written down of them is held here, where the compiler can keep it in
-/// registers, and is written back at the end, also if that is a panic.
+/// A group whose children are visited. Its marks are copied to here, where the compiler can keep them in registers, and are
+/// written back at the end, even after a panic.
 pub(crate) struct OpenGroup<'a> {
     block: &'a Lazy,
-    /// `None`: a small one.
+    /// `None` for a small group.
     group: Option<&'a Group>,
     /// The index of its first child.
     first: usize,
@@ -166,19 +167,19 @@ impl<'a> OpenGroup<'a> {
         self.first + position
     }
 
-    /// The positions from this index on of those who are live now.
+    /// The positions of the live children from this index on.
     #[inline]
     pub(crate) fn live(&self, from: usize) -> Positions {
         Positions(self.marks.live & mask(from, self.first))
     }
 
-    /// The positions of those who are live, or of which something is kept, now.
+    /// The positions of the children that are live or whose output is kept.
     #[inline]
     pub(crate) fn left(&self) -> Positions {
         Positions(self.marks.live | self.marks.kept)
     }
 
-    /// The positions from this index on of those of which something is kept now.
+    /// The positions of the children from this index on whose output is kept.
     #[inline]
     pub(crate) fn kept(&self, from: usize) -> Positions {
         Positions(self.marks.kept & mask(from, self.first))
@@ -206,7 +207,7 @@ impl<'a> OpenGroup<'a> {
         self.marks.live &= !bit(position);
     }
 
-    /// Those that were woken. Of a small group, once there is a block, with [`WOKEN`], which is no child's.
+    /// The word of the woken children. In a small group, which has it once there is a block, it also has [`WOKEN`].
     #[inline]
     fn ready(&self) -> Option<&AtomicUsize> {
         match self.group {
@@ -216,7 +217,7 @@ impl<'a> OpenGroup<'a> {
         }
     }
 
-    /// Takes those of these that wakers have woken.
+    /// Takes those of these bits that wakers have set.
     #[inline]
     fn take_ready(&self, bits: usize) -> usize {
         let Some(ready) = self.ready() else { return 0 };
@@ -231,7 +232,7 @@ impl<'a> OpenGroup<'a> {
         }
     }
 
-    /// It no longer counts as woken.
+    /// The child no longer counts as woken.
     #[inline]
     pub(crate) fn take_wake(&mut self, position: usize) {
         self.take_ready(bit(position));
@@ -240,7 +241,7 @@ impl<'a> OpenGroup<'a> {
         }
     }
 
-    /// The next one of the group's turn in the pass, also of those that are woken meanwhile ahead of the last one.
+    /// The next woken child whose turn it is, even if it was woken during the pass.
     #[inline]
     pub(crate) fn next_woken(&mut self) -> Option<usize> {
         let rotation = self.turn.rotation;
@@ -260,13 +261,13 @@ impl<'a> OpenGroup<'a> {
         }
     }
 
-    /// What is lent to the children that are polled in this visit. Apart from the group, which can then stay in registers.
+    /// The waker that is lent to the children of this visit. It is apart from the group, which can then stay in registers.
     #[inline]
     pub(crate) fn lend(&self) -> Lent<'a> {
         Lent::new(self.block)
     }
 
-    /// Calls `poll` with the waker of a child: with the one of the block, if it has cloned its waker before.
+    /// Calls `poll` with the waker of a child: one of the block, if the child has cloned its waker before, else the lent one.
     #[inline]
     pub(crate) fn with_waker<R>(&mut self, lent: &mut Lent<'a>, position: usize, poll: impl FnOnce(&Waker) -> R) -> R {
         debug_assert!(position < WIDTH);
@@ -316,8 +317,8 @@ impl Drop for OpenGroup<'_> {
     }
 }
 
-/// Has these count as woken, and the next pass look at the group. Its mark was taken away before its turn; if that was of
-/// all of it, and is over, wakers have marked again what was woken since.
+/// Puts these bits back, and marks the group again for the next pass if any bit is set. The mark was removed before the turn.
+/// If the turn was of the whole group and is over, wakers have marked it again themselves.
 #[cold]
 fn leave(block: &Lazy, group: &Group, left: usize) {
     if left != 0 {

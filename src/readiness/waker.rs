@@ -1,4 +1,4 @@
-//! The wakers of children: positions in the block, and the one on the stack that is lent for a poll. The invariants are
+//! The wakers of children: positions in the block, and the one on the stack that is lent for one poll. The invariants are
 //! those of [`readiness`](super).
 
 #![allow(unsafe_code, reason = "a waker is a raw pointer that holds a reference")]
@@ -14,8 +14,8 @@ use super::{MAX_REFERENCES, bit};
 /// The data and the functions of a child's waker.
 pub(super) type Raw = (*const (), &'static RawWakerVTable);
 
-/// What the waker of a child of a block is made of. It points into the child's group, as many bytes behind the group's
-/// start as the child's position in it; of a small group likewise into the header.
+/// The parts of the waker of a child. It points into the child's group, as many bytes behind the group's start as the child's
+/// position in it; in a small group it points into the header in the same way.
 ///
 /// # Safety
 ///
@@ -29,13 +29,13 @@ pub(super) unsafe fn raw_of(header: NonNull<Header>, children: usize, child: usi
     (start.as_ptr().wrapping_add(child % WIDTH).cast_const().cast(), vtable)
 }
 
-/// A waker that lives on the stack while children are polled, and is lent to one after the other. What wakes it sees
-/// nothing of the block; and there is none until somebody clones it.
+/// A waker on the stack of the poll, lent to one child after the other. A wake of it does not touch the block; a clone makes
+/// the block, if there is none.
 pub(crate) struct Lent<'a> {
     block: &'a Lazy,
-    /// The one to which it is lent.
+    /// The child to which it is lent.
     pub(super) child: usize,
-    /// Whether one of the others is set, so that there is one look at the end of a poll.
+    /// Whether one of the others is set, so that one check is enough after a child's poll.
     is_used: AtomicBool,
     is_woken: AtomicBool,
     is_cloned: AtomicBool,
@@ -58,7 +58,7 @@ impl<'a> Lent<'a> {
         self.is_used.load(Ordering::Relaxed)
     }
 
-    /// Whether it was woken, and whether it was cloned; for the next child it is neither.
+    /// Whether it was woken, and whether it was cloned. Resets both for the next child.
     #[inline]
     pub(super) fn take_use(&mut self) -> (bool, bool) {
         let used = (self.is_woken.load(Ordering::Relaxed), self.is_cloned.load(Ordering::Relaxed));
@@ -73,7 +73,7 @@ impl<'a> Lent<'a> {
         self.is_used.store(true, Ordering::Relaxed);
     }
 
-    /// What the waker that outlives the poll is made of, with its reference. From any thread.
+    /// The parts of a waker of the block, with a reference to it. Called from any thread.
     pub(super) fn clone_lasting(&self) -> Raw {
         self.is_cloned.store(true, Ordering::Relaxed);
         self.is_used.store(true, Ordering::Relaxed);
@@ -103,7 +103,7 @@ unsafe fn wake_lent(data: *const ()) {
     unsafe { &*data.cast::<Lent<'_>>() }.wake();
 }
 
-/// The header that a waker of a small group points into, and its position.
+/// The header into which the waker of a small group points, and its position.
 ///
 /// # Safety
 ///
@@ -114,11 +114,11 @@ unsafe fn in_header(data: *const ()) -> (NonNull<Header>, usize) {
     (unsafe { NonNull::new_unchecked(header) }, data.addr() & (GROUP - 1))
 }
 
-/// The header, the group that a waker points into, and its position.
+/// The header, the group into which a waker points, and its position.
 ///
 /// # Safety
 ///
-/// As for [`in_header`], of a group that is not small.
+/// As for [`in_header`], but not for a small group.
 unsafe fn in_group(data: *const ()) -> (NonNull<Header>, NonNull<Group>, usize) {
     let group = data.cast_mut().map_addr(|address| address & !(GROUP - 1)).cast::<Group>();
     // SAFETY: WITHIN, a child's position lies in its group, and the group at a multiple of its size. The number is never
@@ -132,7 +132,7 @@ unsafe fn in_group(data: *const ()) -> (NonNull<Header>, NonNull<Group>, usize) 
 
 /// # Safety
 ///
-/// COUNTED: somebody holds a reference meanwhile.
+/// COUNTED: a reference is held meanwhile.
 unsafe fn add_reference(header: NonNull<Header>) {
     // SAFETY: COUNTED, by the caller.
     if unsafe { header.as_ref() }.references.fetch_add(1, Ordering::Relaxed) > MAX_REFERENCES {
