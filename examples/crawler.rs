@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     bar.finish_and_clear();
     let found = seen.borrow().len();
     println!("{loaded} of {found} pages that were found, {bytes} bytes; broken: {broken:?}");
-    let most = site.most.load(Relaxed);
+    let most = site.most.load(Relaxed); // 0 of another site
     println!("the site saw at most {most} requests at a time");
     assert!(most <= AT_ONCE);
     assert!(interrupted || found == loaded + broken.values().sum::<usize>());

@@ -1,19 +1,18 @@
-//! Restarted with what only one can have at a time: a port, the lock of a file. And ended by a real ctrl-c.
+//! Restarted with what only one can have at a time: a port, the lock of a file.
 
 #![cfg(all(unix, feature = "alloc"))]
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::env;
 use std::fs::{self, File};
 use std::future::Future;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
-use std::process::{self, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::process::{self, Command, ExitStatus};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
@@ -21,11 +20,7 @@ use std::time::Duration;
 
 use gather::{CancelExt, Child, Limit, RestartError, restart};
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, Signal, kill_process};
-
-#[allow(dead_code, reason = "its `main` is not run here")]
-#[path = "../examples/services.rs"]
-mod services;
+use rustix::process::Signal;
 
 /// What takes as long hangs.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -390,168 +385,4 @@ fn locks_are_taken_again_on_tokio() {
 fn locks_are_taken_again_on_smol() {
     let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
     smol::block_on(locks_are_taken_again::<Smol>("smol"));
-}
-
-/// The services of the example, in a process of their own.
-struct Services {
-    process: process::Child,
-    log: Receiver<String>,
-    api: SocketAddr,
-    metrics: SocketAddr,
-}
-
-const ADDRESSES: &str = "GATHER_TEST_ADDRESSES";
-const BEGIN: &str = "the services begin";
-
-/// Not the example's own program: only a run of all tests builds it anew.
-#[test]
-#[ignore = "it is a process that other tests start"]
-fn services_in_a_process() {
-    let Ok(addresses) = env::var(ADDRESSES) else { return };
-    let (api, metrics) = addresses.split_once(' ').unwrap();
-    // Should the test be gone that ends it.
-    thread::spawn(|| {
-        thread::sleep(LIMIT);
-        process::exit(2);
-    });
-    println!("\n{BEGIN}");
-    let ended = tokio_current_thread().block_on(services::serve(api.parse().unwrap(), metrics.parse().unwrap()));
-    process::exit(ended.is_err().into());
-}
-
-impl Services {
-    /// The first generation is there.
-    fn start(host: u8) -> Services {
-        let [api, metrics] = addresses(host);
-        let mut process = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "services_in_a_process", "--ignored", "--nocapture"])
-            .env(ADDRESSES, format!("{api} {metrics}"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let (sender, log) = channel();
-        thread::spawn(move || {
-            let of_the_services = lines.skip_while(|line| line != BEGIN).skip(1);
-            of_the_services.for_each(|line| drop(sender.send(line)));
-        });
-        let services = Services { process, log, api, metrics };
-        services.expect(&services.generation(1));
-        services
-    }
-
-    fn generation(&self, generation: u32) -> [String; 3] {
-        let Services { api, metrics, .. } = self;
-        [
-            format!("generation {generation}"),
-            format!("api listens on http://{api}"),
-            format!("metrics listens on http://{metrics}"),
-        ]
-    }
-
-    /// What they print next.
-    #[track_caller]
-    fn expect(&self, lines: &[impl AsRef<str>]) {
-        for line in lines {
-            assert_eq!(self.log.recv_timeout(LIMIT).as_deref(), Ok(line.as_ref()));
-        }
-    }
-
-    fn ctrl_c(&self) {
-        kill_process(Pid::from_child(&self.process), Signal::INT).unwrap();
-    }
-
-    /// Nothing else is printed.
-    fn end(mut self) -> ExitStatus {
-        assert_eq!(self.log.recv_timeout(LIMIT).ok(), None);
-        self.process.wait().unwrap()
-    }
-}
-
-impl Drop for Services {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A request whose answer is not read yet.
-fn request(address: SocketAddr, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n").unwrap();
-    stream
-}
-
-fn body(mut stream: TcpStream) -> String {
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.into()
-}
-
-#[test]
-#[cfg_attr(panic = "abort", ignore = "the process that gets the signal is then the harness")]
-fn ctrl_c_ends_a_restarted_pair_in_order() {
-    let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
-    let services = Services::start(7);
-    let (api, metrics) = (services.api, services.metrics);
-    assert_eq!(body(request(metrics, "/metrics")), "generation 1\nrequests 1\n");
-    services.expect(&["metrics: GET /metrics HTTP/1.1", "metrics: GET /metrics HTTP/1.1: 200 OK"]);
-
-    // In flight when the pair is restarted.
-    let slow = request(api, "/slow");
-    services.expect(&["api: GET /slow HTTP/1.1"]);
-    assert_eq!(body(request(metrics, "/fail")), "broken\n");
-    services.expect(&[
-        "metrics: GET /fail HTTP/1.1",
-        "metrics: GET /fail HTTP/1.1: 500 Internal Server Error",
-        "metrics takes no more, 0 in flight",
-        "metrics has answered all",
-        "failed: metrics is broken",
-        "api takes no more, 1 in flight",
-        "api: GET /slow HTTP/1.1: 200 OK",
-        "api has answered all",
-        "all are gone, because metrics is broken",
-    ]);
-    assert_eq!(body(slow), "at last\n");
-    services.expect(&services.generation(2));
-
-    // In flight when the ctrl-c comes.
-    let slow = request(api, "/slow");
-    services.expect(&["api: GET /slow HTTP/1.1"]);
-    services.ctrl_c();
-    services.expect(&[
-        "ctrl-c",
-        "api takes no more, 1 in flight",
-        "metrics takes no more, 0 in flight",
-        "metrics has answered all",
-        "api: GET /slow HTTP/1.1: 200 OK",
-        "api has answered all",
-        "ended in order",
-    ]);
-    assert_eq!(body(slow), "at last\n");
-    assert_eq!(services.end().code(), Some(0));
-}
-
-#[test]
-#[cfg_attr(panic = "abort", ignore = "the process that gets the signal is then the harness")]
-fn who_outlives_the_grace_is_cut_off() {
-    let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
-    let services = Services::start(8);
-    // Asks for nothing. It was let in before the next one.
-    let mut silent = TcpStream::connect(services.api).unwrap();
-    silent.set_read_timeout(Some(LIMIT)).unwrap();
-    assert_eq!(body(request(services.api, "/")), "hello\n");
-    services.expect(&["api: GET / HTTP/1.1", "api: GET / HTTP/1.1: 200 OK"]);
-    services.ctrl_c();
-    services.expect(&[
-        "ctrl-c",
-        "api takes no more, 1 in flight",
-        "metrics takes no more, 0 in flight",
-        "metrics has answered all",
-        "the grace is over: who is left is cut off",
-        "ended in order",
-    ]);
-    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
-    assert_eq!(services.end().code(), Some(0));
 }
