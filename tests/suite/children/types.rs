@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::kit::{self, Gate, Output, Probe, World, yield_now};
-use gather::policy::{FailFast, Race, Settle};
+use gather::policy::{FailFast, Settle};
 use gather::{
     BoxChild, CancelExt, CancelSignal, CancelWhen, Cancellable, Cancelled, Cleanup, EitherChild, Finally, GatherOf,
     Group, IntoChild, IntoChildren, Limit, LocalBoxChild, Map, RestartError, Shield, WithHook, cancellable, gather,
@@ -863,7 +863,7 @@ mod sizes {
         // Outputs and errors of any size lie outside of a `Vec`'s gather.
         type Megabytes = Ready<Result<[u8; 1 << 20], [u8; 1 << 20]>>;
         assert_eq!(size_of::<GatherOf<Vec<Megabytes>>>(), 136);
-        assert_eq!(size_of::<GatherOf<Vec<Megabytes>, Race>>(), 136);
+        assert_eq!(size_of::<GatherOf<Vec<Megabytes>, gather::policy::Race>>(), 136);
 
         // A closure and what it makes share a place, and so do a signal and the output that comes after it.
         let captured = [0_u64; 4];
