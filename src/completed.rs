@@ -342,7 +342,7 @@ where
     S: Signal,
 {
     let item = |(index, kept)| Some(C::Policy::item::<_, _, S>(index, kept));
-    // What waits ended before the drain went on. But those who were told have their turn first.
+    // Waiting outputs come from before the drain went on. But children that were just told have their turn first.
     if !gather.as_mut().is_told() {
         if let Some(next) = gather.as_mut().take_next() {
             return Poll::Ready(item(next));

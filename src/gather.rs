@@ -69,26 +69,26 @@ impl<C: Children, K, S, L> Gather<C, K, S, L> {
         }
     }
 
-    /// As [`FusedFuture::is_terminated`] (THROUGH-PIN).
+    /// Like [`FusedFuture::is_terminated`], through the pin (THROUGH-PIN).
     pub(crate) fn has_ended(self: Pin<&mut Self>) -> bool {
         self.project().progress.has_ended()
     }
 }
 
 impl<C: Children, K> Gather<C, K> {
-    /// Has ended, and waits for [`renew`](Self::renew).
+    /// A gather that has ended, to be reused by [`renew`](Self::renew).
     pub(crate) fn vacant(children: C, cancelling: K) -> Self {
         let mut gather = Gather::new(children, cancelling, NoSignal, Unbounded);
         gather.progress = Progress::new(Phase::Ended);
         gather
     }
 
-    /// What is kept of children of which none was made.
+    /// What is kept if no child was ever made.
     pub(crate) fn take_vacant(self: Pin<&mut Self>) -> C::Kept {
         self.project().children.take_kept()
     }
 
-    /// Gathers other children, in place, when the last ones are gone.
+    /// Gathers other children, in place, after the last ones are gone.
     pub(crate) fn renew(self: Pin<&mut Self>, children: C) {
         let mut this = self.project();
         debug_assert!(matches!(this.progress.phase, Phase::Ended));
@@ -106,7 +106,7 @@ where
     S: Signal,
     L: Concurrency,
 {
-    /// One poll: the whole machine.
+    /// One poll, from the running children to the result.
     #[inline(always)]
     fn step_with(
         self: Pin<&mut Self>,
@@ -136,7 +136,7 @@ where
                 }
             }
         }
-        // If no child can drain, all were dropped.
+        // If no child can drain, all were dropped when they were cancelled.
         if C::DRAINS && this.as_mut().drain(cx).is_pending() {
             return Poll::Pending;
         }
@@ -154,7 +154,7 @@ where
             }
             this.children.as_mut().start();
         }
-        // Before the children, so that none of them can use up what the runtime allows before it.
+        // Before the children, so that they cannot use up the runtime's budget before it.
         let is_fired = this.signal.as_mut().poll_fired(cx).is_ready();
         if is_first && is_fired {
             return Some(Cause::Cancelled);
@@ -182,14 +182,14 @@ where
         None
     }
 
-    /// Sets the cause, and tells or drops every pending child; in reverse, the last ones.
+    /// Sets the cause, and tells or drops every pending child; in reverse, from the last one to the first that drains.
     #[inline(always)]
     fn cancel_children(self: Pin<&mut Self>, cause: Cause) {
         let mut this = self.project();
         let cancelling = this.cancelling.project();
         event!(DEBUG, cause = %cause; "cancelling");
         cancelling.order.begin(match this.progress.phase {
-            // The first pass has not gone through: it was stopped at the child that is the cause, or has not begun.
+            // The first pass did not reach the end: it stopped at the child that is the cause, or did not begin.
             Phase::Unpolled => cause.index().map_or(0, |index| index + 1),
             _ => usize::MAX,
         });
@@ -214,7 +214,7 @@ where
         }
     }
 
-    /// Polls the told children, their grace before and after them. Ready when no child is left.
+    /// Polls the told children, and the grace before and after them. Ready when no child is left.
     #[inline(always)]
     fn drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
@@ -279,7 +279,7 @@ where
         event!(DEBUG, cause = %cause; "resolved");
     }
 
-    /// As [`poll_end`](Handshake::poll_end). A child that stops the gather is shown to `observe`, before any sibling is told.
+    /// Like [`poll_end`](Handshake::poll_end). Calls `observe` with a child that stops the gather, before any sibling is told.
     pub(crate) fn poll_observed(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -350,7 +350,7 @@ where
         let this = self.project();
         match this.progress.phase {
             Phase::Ended => scope.close(),
-            // Where outputs are handed out, some may be left when the drain has ended.
+            // If outputs are handed out one by one, some may be left when the drain has ended.
             Phase::Told | Phase::Draining => this.scope.pause(scope, || match this.children.is_live() {
                 true => Loses::Drain,
                 false => Loses::Nothing,

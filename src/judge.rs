@@ -1,12 +1,12 @@
-//! What a policy says of the children's outputs.
+//! What a policy does with the children's outputs.
 
 use crate::outcome::Cause;
 use crate::settings::signal::Signal;
 
-/// What one child's output means to the gather: *keep* it, or *stop*.
+/// What the output of one child means to the gather: *keep* it, or *stop*.
 ///
-/// A pure function. It is split into a look and two conversions, so that an output is moved once, to where it stays.
-/// `Kept` is made of the output and holds nothing else, so that it is `Send` and `Sync` where the output is.
+/// A pure function, split into a check and two conversions, so that an output is moved only once, to its place. `Kept` is made
+/// of the output and holds nothing else, so it is `Send` and `Sync` if the output is.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot gather a child whose output is `{O}`",
     label = "under `{Self}` each child must return a `Result`, all with one type of error",
@@ -16,7 +16,7 @@ use crate::settings::signal::Signal;
 pub trait Judge<O> {
     /// What is kept of a child.
     type Kept;
-    /// What is made of the output that stopped the gather.
+    /// What is kept of the output that stopped the gather.
     type Stop;
 
     /// Whether this output ends the gather.
@@ -24,57 +24,58 @@ pub trait Judge<O> {
     fn keep(end: End<O>) -> Self::Kept;
     fn stop(output: O) -> Self::Stop;
 
-    /// The same, to look at, of an output that its child still has.
+    /// The same, borrowed from an output that its child still has.
     fn stop_of(_: &O) -> Option<&Self::Stop> {
         None
     }
 
-    /// The same of an output that was kept, where everything is.
+    /// The same, borrowed from an output that was kept, under a policy that keeps all.
     fn stop_in(_: &Self::Kept) -> Option<&Self::Stop> {
         None
     }
 
-    /// When a child ended of which this is kept.
+    /// When the child ended whose output is kept.
     fn moment(_: &Self::Kept) -> Moment {
         Moment::Run
     }
 }
 
-/// What the whole gather resolves to.
+/// What the gather resolves to.
 pub trait Policy: Sized {
-    /// Whether something is kept of every child, however it ended. If not, only outputs from before the cause are kept,
-    /// and what is made of the one that stopped the gather.
+    /// Whether something is kept of every child, however it ended. If not, only the outputs from before the cause are kept,
+    /// and that of the child that stopped the gather.
     const KEEPS_ALL: bool;
-    /// Whether what is kept of a child stays in its place until it is handed out, before the gather ends.
+    /// Whether an output stays in the place of its child until it is handed out, before the gather ends.
     const HANDS_OUT: bool = false;
 
-    /// What is kept of a child in its place until it is handed out, where places are used again. No value, if nothing is.
+    /// What stays in the place of a child until it is handed out, if places are used again. A type without values, if
+    /// nothing does.
     type Waits<K>;
 
-    /// Whether this waits there.
+    /// Whether this output waits there.
     fn wait<K>(kept: K) -> Result<Self::Waits<K>, K> {
         Err(kept)
     }
 
-    /// From the kept ones, and the one that stopped it.
+    /// Makes the output of the gather from what is left of the children.
     type Output<K, X, S: Signal>;
 
-    /// The cause that the child of this index became by stopping the gather.
+    /// The cause, if the child of this index stopped the gather.
     fn cause(index: usize) -> Cause;
 
-    /// `None`: it was cancelled, and there is nothing that could say so.
+    /// `None`: it was cancelled, and the output cannot express that.
     fn resolve<K, X, S: Signal>(cause: Cause, left: Left<K, X>) -> Option<Self::Output<K, X, S>>;
 }
 
-/// How a child ended, before a policy has looked at what it ended with.
+/// How a child ended, before the policy has seen its output.
 pub enum End<O> {
     /// By itself, before any cancellation.
     Done(O),
-    /// Was told, and ran to its end.
+    /// It was told, and ended.
     Drained(Option<O>),
-    /// Was dropped when it was cancelled.
+    /// It was dropped when it was cancelled.
     Dropped,
-    /// Was told, and dropped when the grace was over.
+    /// It was told, and dropped when the grace was over.
     Abandoned,
 }
 
@@ -93,9 +94,9 @@ pub enum Moment {
 pub enum Left<K, X> {
     /// Something of each.
     Kept(K),
-    /// That of the child that stopped it.
+    /// The output of the child that stopped the gather.
     Stop(X),
-    /// It was cancelled.
+    /// The gather was cancelled.
     Nothing,
 }
 

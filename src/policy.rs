@@ -255,7 +255,7 @@ impl<P: Policy> Policy for Reporting<P> {
     const KEEPS_ALL: bool = true;
 
     type Waits<K> = Infallible;
-    /// The cause of the report says that it was cancelled, so it needs no word of the signal's.
+    /// The report has the cause, so the output is not wrapped for the signal.
     type Output<K, X, S: Signal> = Report<K>;
 
     #[inline]
@@ -272,7 +272,7 @@ impl<P: Policy> Policy for Reporting<P> {
     }
 }
 
-/// The policy of [`as_completed`](crate::Group::as_completed): `P`, but what is kept of each child is handed out.
+/// The policy of [`as_completed`](crate::Group::as_completed): like `P`, but the output of each child is handed out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Each<P>(P);
 
@@ -306,7 +306,7 @@ impl<P: Policy> Policy for Each<P> {
 
     type Waits<K> = K;
 
-    /// Of the gather as a whole, where each output was handed out.
+    /// The end of the gather, when each output was handed out.
     type Output<K, X, S: Signal> = ();
 
     #[inline]
@@ -331,7 +331,7 @@ impl Choose for Reporting<FailFast> {
     type With<Q> = Reporting<Q>;
 }
 
-// Of the policies: `report` was not called.
+// `report` can be called once, on these policies.
 impl Unset for FailFast {}
 impl Unset for Settle {}
 impl Unset for Any {}

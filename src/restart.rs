@@ -41,7 +41,7 @@ pub struct Restart<I, M, C: Indexed, T, L, K = Cancelling, S = NoSignal, W = Alw
     make: Factory<M, I>,
     #[pin]
     gather: Gather<C, K>,
-    /// Of the last generation, until the next one is made.
+    /// The gather of the last generation, until the next one is made.
     last: T,
     limit: L,
     restarts: u32,
@@ -55,7 +55,7 @@ pub struct Restart<I, M, C: Indexed, T, L, K = Cancelling, S = NoSignal, W = Alw
     scope: Scope,
 }
 
-/// The closure that makes a generation. The function calls it, as in the [`adapters`](crate::adapters).
+/// The factory, and the function that calls it; see [`adapters`](crate::adapters).
 struct Factory<M, I> {
     make: M,
     call: fn(&mut M) -> I,
@@ -113,7 +113,7 @@ where
     O: Observe<C::Stop>,
     B: Delay<C::Stop>,
 {
-    // A call of its own: the children are on the stack here, and would be in every poll.
+    // Not inlined: the children are on the stack here, and would take stack in every poll.
     #[inline(never)]
     fn make_generation(self: Pin<&mut Self>) {
         let this = self.project();
@@ -125,8 +125,8 @@ where
         *this.state = State::Running;
     }
 
-    /// Polls the generation. A failure is shown to the observer when it is seen. A call of its own, so that the poll of the
-    /// gather is compiled once.
+    /// Polls the generation, and shows a failure to the observer at once. Not inlined, so that the poll of the gather is
+    /// compiled once.
     #[inline(never)]
     fn poll_generation(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<EndOf<C>>> {
         let this = self.project();
@@ -134,7 +134,7 @@ where
         this.gather.poll_observed(cx, |index, error| observe.observe(&Failure { index, error, restarts, recent }))
     }
 
-    /// Ready when the backoff is over, and gone.
+    /// Ready when the backoff is over and dropped.
     fn wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let polled = this.backoff.as_mut().poll_over(cx);
@@ -145,7 +145,7 @@ where
         polled
     }
 
-    /// After a failure, when no child is left: begins the backoff, or says why there is none.
+    /// After a failure, when no child is left: begins the backoff, or returns why there is no restart.
     fn judge(self: Pin<&mut Self>, error: &C::Stop) -> Option<GivenUp> {
         let this = self.project();
         let Some(Cause::Failed(index)) = this.gather.cause() else {
@@ -169,7 +169,7 @@ where
         None
     }
 
-    /// The result, when no child is left: of the generation that was alive, if one was.
+    /// The result, when no child is left. `end` is that of the generation that was alive, if there was one.
     fn end(
         self: Pin<&mut Self>,
         end: Option<EndOf<C>>,
@@ -189,7 +189,7 @@ where
         self.end(end, None, true)
     }
 
-    /// Lets no other generation be made. Whether a generation was running, and has been cancelled just now.
+    /// Prevents further generations. Whether one was running, and was cancelled by this call.
     fn cancel_generation(self: Pin<&mut Self>) -> bool {
         let this = self.project();
         event!(DEBUG, restarts = *this.restarts; "cancelling");
@@ -218,7 +218,7 @@ where
 
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
         let mut this = self;
-        // Before the children or the backoff, so that they cannot use up what the runtime allows before it; if pending,
+        // Before the children or the backoff, so that they cannot use up the runtime's budget before it; if it is pending,
         // once more after them.
         let mut is_fired = this.as_mut().project().signal.poll_fired(cx).is_ready();
         loop {
@@ -251,7 +251,7 @@ where
                         return this.end(Some(end), Some(given_up), false);
                     }
                     *this.as_mut().project().last = C::Policy::keep_last(end);
-                    // Polled now, so that it is awaited from now on; but this poll makes no other generation.
+                    // Polled now, so that its waker is registered; but this poll makes no other generation.
                     if this.as_mut().wait(cx).is_ready() {
                         cx.waker().wake_by_ref();
                     }
@@ -306,7 +306,7 @@ where
         if *this.state == State::Ended {
             scope.close();
         } else {
-            // What is lost is lost by the gather within.
+            // The span of the gather inside warns of lost clean-ups.
             this.scope.pause(scope, || Loses::Nothing);
         }
     }

@@ -1,5 +1,5 @@
-//! Settings of groups, as types. They are made by the methods of [`Group`](crate::Group) and
-//! [`Supervisor`](crate::Supervisor), and named where the type of a group or of its future is.
+//! The types of the settings of a group. The methods of [`Group`](crate::Group) and [`Supervisor`](crate::Supervisor) make
+//! them; their names appear in the types of groups and futures.
 
 pub(crate) mod cancelling;
 pub(crate) mod concurrency;
@@ -19,7 +19,7 @@ pub use signal::{NoSignal, OnSignal};
 pub(crate) mod unset {
     use super::{AtOnce, NoBackoff, NoGrace, NoHook, NoSignal, Unbounded};
 
-    /// A setting that was not made yet. Each is made at most once.
+    /// A setting that was not made yet. Each can be made once.
     #[diagnostic::on_unimplemented(message = "this was set before", label = "is set at most once for a group")]
     pub trait Unset {}
 

@@ -6,7 +6,7 @@
 #[cfg(feature = "tracing")]
 pub(crate) use tracing::Span;
 
-/// Stands in for a span that nobody sees.
+/// Stands in for a span without subscribers.
 #[cfg(not(feature = "tracing"))]
 pub(crate) struct Span;
 
@@ -51,7 +51,7 @@ pub(crate) use {event, span};
 
 /// The span of a gather or a restart, from its first poll to its end.
 ///
-/// Nothing but a stand-in without the feature.
+/// Without the feature an empty stand-in.
 pub struct Scope {
     /// A subscriber says nothing of its unwind safety, and is not to change the gather's.
     #[cfg(feature = "tracing")]

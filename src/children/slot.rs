@@ -12,7 +12,7 @@ use crate::judge::{End, Judge, Moment, Policy};
 /// A child, and after its end what is left of it. Dropping a slot drops just that.
 ///
 /// What is kept, and what is made of the output that stops the gather, are parameters of their own, and not looked up in
-/// the policy: where the compiler has erased lifetimes, in a task, it would have to prove anew that the errors of all
+/// the policy: where the compiler has erased lifetimes, in a task, it would have to prove again that the errors of all
 /// children are of one type, and could not (rust-lang/rust#102211).
 #[pin_project(project = SlotProj, project_replace = SlotOwned)]
 pub enum Slot<C, K, X> {

@@ -43,18 +43,18 @@ pub struct ForEach<C: Indexed, K, S, F, I, T, X> {
     #[pin]
     gather: Gather<C, K, S, Window>,
     each: Option<F>,
-    /// Calls the closure; see [`adapters`](crate::adapters) for why it is kept.
+    /// Calls the closure; for why it is kept see [`adapters`](crate::adapters).
     call: fn(&mut F, usize, I) -> T,
-    /// What the closure returned last, until it has ended.
+    /// The last future of the closure, until it has ended.
     #[pin]
     running: Option<T>,
-    /// The child whose output that was given.
+    /// The child whose output that future was given.
     index: usize,
-    /// The error that it ended with, if that is the cause.
+    /// The error of that future, if it is the cause.
     failure: Option<X>,
 }
 
-/// What a future of the closure's ends with.
+/// The output of a future of the closure.
 pub trait Answer<X> {
     fn error(self) -> Option<X>;
 }
@@ -83,14 +83,14 @@ where
     }
 }
 
-/// How far a closure's future is.
+/// The state of the closure's future.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Handed {
-    /// It is pending.
+    /// The future is pending.
     Pending,
-    /// There is none, and no output waits.
+    /// There is no future, and no output waits.
     Nothing,
-    /// It has failed the group.
+    /// The future has failed the group.
     Failed,
 }
 
@@ -118,7 +118,7 @@ where
         }
     }
 
-    /// Drives the closure's future, and calls the closure again while outputs wait.
+    /// Polls the closure's future, and calls the closure again while outputs wait.
     fn hand_over(self: Pin<&mut Self>, cx: &mut Context<'_>, handed: &mut bool) -> Handed {
         let mut this = self.project();
         loop {
@@ -160,7 +160,7 @@ where
             handed = self.as_mut().hand_over(cx, &mut makes_room);
             let mut gather = self.as_mut().project().gather;
             if handed == Handed::Failed {
-                // Those who were told just now have their turn in this poll.
+                // Children that were told just now have their turn in this poll.
                 advanced = gather.as_mut().advance_children(cx);
             } else if makes_room && advanced.is_pending() && (C::DRAWS || gather.window().is_limited()) {
                 cx.waker().wake_by_ref();

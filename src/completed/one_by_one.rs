@@ -1,32 +1,32 @@
-//! What a policy makes of outputs that are handed out one by one.
+//! How policies hand outputs out one by one.
 
 use crate::judge::Policy;
 use crate::outcome::Cause;
 use crate::policy::{Each, FailFast, Reporting, Settle};
 use crate::settings::signal::Signal;
 
-/// A policy under which what is kept can be handed out as it comes.
+/// A policy under which outputs can be handed out as they come.
 #[diagnostic::on_unimplemented(
     message = "under `{Self}` there are no outputs as they come",
     label = "`as_completed` is for fail-fast, for `settle`, and for `report` of these"
 )]
 pub trait OneByOne: Policy {
-    /// Of the stream.
+    /// The item of the stream.
     type Item<K, X, S: Signal>;
-    /// What a future over all of them resolves to.
+    /// The output of a future over all items.
     type All<X, S: Signal>;
 
-    /// What is kept of the child of this index.
+    /// The item for the child of this index.
     fn item<K, X, S: Signal>(index: usize, kept: K) -> Self::Item<K, X, S>;
 
-    /// The last item, when no child is left: that of the child that stopped it, or that it was cancelled.
+    /// The last item, when no child is left: the output of the child that stopped the gather, or that it was cancelled.
     fn last<K, X, S: Signal>(cause: Cause, stop: Option<X>) -> Option<Self::Item<K, X, S>>;
 
-    /// The same of the future. Cancelled with no word for it, it is as if it had ended.
+    /// The same for the future. If the output cannot express a cancellation, it is as if all had ended.
     fn all<X, S: Signal>(cause: Cause, stop: Option<X>) -> Self::All<X, S>;
 }
 
-/// One under which a failure is no more than an output.
+/// A policy under which a failure is an output like others.
 #[diagnostic::on_unimplemented(
     message = "`for_each` is for `settle` and `report`",
     label = "under fail-fast there is `try_for_each`"
@@ -36,7 +36,7 @@ pub trait HandsOverAll: OneByOne {}
 impl HandsOverAll for Each<Settle> {}
 impl<P: Policy> HandsOverAll for Each<Reporting<P>> where Each<P>: OneByOne {}
 
-/// What `S` makes of a cancelled one, or else of one that has ended.
+/// What `S` makes of a cancelled gather, or else of one that has ended.
 fn ended<O, S: Signal>(cause: Cause, output: O) -> S::Resolved<O> {
     let cancelled = match cause {
         Cause::Cancelled => S::resolve(None),
@@ -89,7 +89,7 @@ impl<P: Policy> OneByOne for Each<Reporting<P>>
 where
     Each<P>: OneByOne,
 {
-    /// The cause says that it was cancelled, so it needs no word of the signal's.
+    /// The stream has the cause, so the items are not wrapped for the signal.
     type Item<K, X, S: Signal> = (usize, K);
     type All<X, S: Signal> = Cause;
 

@@ -16,7 +16,7 @@ use crate::settings::signal::Signal;
 use crate::settings::window::{LooksFor, Window};
 
 impl<C: Indexed, K, S> Gather<C, K, S, Window> {
-    /// From now on what is kept of a child waits, and the pass goes on.
+    /// From now on the pass goes on behind a child that has ended, and its output waits.
     pub(crate) fn let_wait(&mut self) {
         self.concurrency.let_wait();
     }
@@ -25,12 +25,12 @@ impl<C: Indexed, K, S> Gather<C, K, S, Window> {
         self.project().concurrency
     }
 
-    /// The cause, when it has ended. For those who have but a shared reference.
+    /// The cause, if it has ended. For callers with only a shared reference.
     pub(crate) fn ended_by(&self) -> Option<Cause> {
         self.progress.cause().filter(|_| self.progress.has_ended())
     }
 
-    /// For those who have but a shared reference.
+    /// For callers with only a shared reference.
     pub(crate) fn is_over(&self) -> bool {
         self.progress.has_ended()
     }
@@ -43,7 +43,7 @@ impl<C: Indexed, K, S> Gather<C, K, S, Window> {
         matches!(self.project().progress.phase, Phase::Panicked)
     }
 
-    /// The children were told, and are to be polled before anything else.
+    /// Whether the children were told and must be polled before anything else.
     pub(crate) fn is_told(self: Pin<&mut Self>) -> bool {
         matches!(self.project().progress.phase, Phase::Told)
     }
@@ -57,12 +57,12 @@ where
     R: Order,
     S: Signal,
 {
-    /// One poll of the children. Ready with the cause when none is left; something of them may still wait.
+    /// One poll of the children. Ready with the cause when none is left; outputs may still wait.
     pub(crate) fn advance_children(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Cause> {
         self.advance(cx, |_, _| ())
     }
 
-    /// Takes what is kept of the next child that waits to be handed out.
+    /// Takes the next output that waits.
     pub(crate) fn take_next(self: Pin<&mut Self>) -> Option<(usize, C::Item)> {
         let this = self.project();
         let (mut children, window) = (this.children, this.concurrency);
@@ -89,7 +89,7 @@ where
         Some((index, children.take_kept_at(index)))
     }
 
-    /// What was handed out of this child fails the gather, unless there is a cause. Whether it did.
+    /// Makes this child the cause of a failure, unless there is a cause already. Whether it did.
     pub(crate) fn fail(mut self: Pin<&mut Self>, index: usize) -> bool {
         let fails = matches!(self.as_mut().project().progress.phase, Phase::Running);
         if fails {
@@ -98,7 +98,7 @@ where
         fails
     }
 
-    /// Ends it, when no child is left and nothing waits. `failure`: that of [`fail`](Self::fail).
+    /// Ends the gather, when no child is left and no output waits. `failure` is that of [`fail`](Self::fail).
     pub(crate) fn take_end(mut self: Pin<&mut Self>, cause: Cause, failure: Option<C::Stop>) -> Option<C::Stop> {
         self.as_mut().end_settings();
         let stop = match (cause, failure) {

@@ -1,4 +1,4 @@
-//! What a poll of a gather does with its children: visitors of them.
+//! What one poll of a gather does with its children.
 
 use core::mem;
 use core::ops::ControlFlow;
@@ -13,41 +13,41 @@ use crate::settings::concurrency::Concurrency;
 use crate::settings::order::Order;
 use crate::trace::event;
 
-/// When as many children in a row, each polled before and woken since, were pending again, the pass is cut: the runtime
-/// may ration polls, as tokio's budget does, and have none left.
+/// After this many children in a row, each polled before and woken since, were still pending, the pass is cut: the runtime may
+/// have a budget for each poll, like tokio, and it may be used up.
 const FRUITLESS: u32 = 32;
 
-/// A source gives at most as many children in one poll.
+/// At most this many children are drawn from a source in one poll.
 const DRAWN_AT_ONCE: usize = 64;
 
-/// The turn of the children within a poll of the gather.
+/// The children's part in a poll of the gather.
 pub(super) struct Turn<'a, 'b, L, R> {
     pub(super) cx: &'a mut Context<'b>,
     pub(super) concurrency: &'a mut L,
     pub(super) order: &'a R,
     /// The child that is the cause.
     pub(super) cause: Option<usize>,
-    /// All children that may be polled are, woken or not.
+    /// Polls all children that may be polled, woken or not.
     pub(super) is_first: bool,
 }
 
 /// How a pass ended.
 #[derive(Clone, Copy)]
 pub(super) enum PassEnd {
-    /// The turn of every child came.
+    /// Every child had its turn.
     Through,
     /// The children behind this position wait for the next pass.
     Cut(usize),
-    /// The source gave as many children as it may in one poll.
+    /// The source has given as many children as it may in one poll.
     Drew,
-    /// As `Cut`: what is kept of the child at this position is handed out before.
+    /// Like `Cut`, but the output of the child at this position is handed out first.
     Output(usize),
     /// The output of the child of this index ends the gather.
     Stopped(usize),
 }
 
 impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
-    /// Polls the children once, and starts those for which there is room. Writes down where the next pass begins.
+    /// Polls the children once, starts those for which there is room, and records where the next pass begins.
     #[inline(always)]
     pub(super) fn pass<C: Children, const DRAINS: bool>(
         self,
@@ -65,14 +65,14 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
             started = ahead.unwrap_or(started);
         }
         let which = match is_first {
-            // The last one was told and polled just now. Those before it may have been woken before this poll, and not
-            // have had their turn.
+            // The last one was told and polled just now. Those before it may have been woken earlier, and have had no turn
+            // yet.
             true if in_reverse => Visit::Woken { from: 0, below: told_from },
             true if DRAINS => Visit::All { from: 0 },
             true => Visit::From(0),
-            // Of the children that have not started one may have been told.
+            // One of the children that have not started may have been told.
             false if in_reverse => Visit::Woken { from: round.next.get(), below: usize::MAX },
-            // Goes on in index order, with those that have not started, before it goes round.
+            // Goes on in index order, through those that have not started, before it goes round.
             false if C::Policy::HANDS_OUT && !C::DRAWS => Visit::Ahead { from: round.next.get(), below: started },
             false => Visit::Woken { from: round.next.get(), below: started },
         };
@@ -99,7 +99,7 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
         pass.end
     }
 
-    /// Polls the child that was told last, the last live one, whether it was woken or not.
+    /// Polls the child that was told last, which is the last live one, whether it was woken or not.
     #[inline(always)]
     pub(super) fn drain_told<C: Children>(self, children: Pin<&mut C>) {
         let told = Visit::All { from: self.order.told_from() };
@@ -108,7 +108,7 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
 
     #[inline(always)]
     fn into_pass<const DRAINS: bool>(self, may_cut: bool) -> Pass<'a, 'b, L, R, DRAINS> {
-        // In the first pass of a drain each child has its turn, so that all clean-ups begin.
+        // The first pass of a drain polls every child, so that all clean-ups begin.
         let is_through = DRAINS && self.is_first;
         Pass {
             turn: self,
@@ -138,14 +138,14 @@ impl PassEnd {
     pub(super) fn wait<C: Children>(self, children: Pin<&mut C>, waker: &Waker) {
         match self {
             PassEnd::Cut(_) | PassEnd::Drew => waker.wake_by_ref(),
-            // What is handed out makes the poll ready.
+            // The output that is handed out makes the poll ready.
             PassEnd::Output(_) => {}
             _ => children.rearm(waker),
         }
     }
 }
 
-/// Visits the first child of a visit alone.
+/// Visits only the first child of a visit.
 struct First<'a, V>(&'a mut V);
 
 impl<V: Visitor> Visitor for First<'_, V> {
@@ -156,27 +156,28 @@ impl<V: Visitor> Visitor for First<'_, V> {
     }
 }
 
-/// Polls children; those at or above the ones that have started it starts.
+/// Polls children, and starts those that have not started.
 struct Pass<'a, 'b, L, R, const DRAINS: bool> {
     turn: Turn<'a, 'b, L, R>,
     may_cut: bool,
-    /// Outputs do not end the pass.
+    /// Whether outputs do not end the pass.
     is_through: bool,
     /// The position of the first child that was polled.
     began: Option<usize>,
-    /// How many in a row were woken, and pending again.
+    /// How many in a row were woken and still pending.
     fruitless: u32,
-    /// A child that was polled before was pending again.
+    /// Whether a child that was polled before is still pending.
     polled_again: bool,
     /// How many were drawn.
     drawn: usize,
-    /// The source was asked for another child, and had none.
+    /// Whether the source was polled and had no child.
     has_asked: bool,
     end: PassEnd,
 }
 
 impl<L: Concurrency, R: Order, const DRAINS: bool> Pass<'_, '_, L, R, DRAINS> {
-    /// Draws children before the others have their turn. They have started, and are polled after them. The first one.
+    /// Draws children before the others have their turn; they have started, and are polled after the others. Returns the
+    /// first one.
     fn draw_ahead<C: Children>(&mut self, mut children: Pin<&mut C>) -> Option<usize> {
         let mut first = None;
         while let Some(index) = self.draw_one(children.as_mut()) {
@@ -194,7 +195,7 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Pass<'_, '_, L, R, DRAINS> {
         self.may_cut = false;
         if let (Some(first), false) = (ahead, matches!(cut, PassEnd::Stopped(_))) {
             self.end = PassEnd::Through;
-            // All of them: nothing else would have them polled.
+            // All of them, as nothing has woken them.
             let is_through = mem::replace(&mut self.is_through, true);
             let _ = children.as_mut().visit(Visit::From(first), self);
             self.is_through = is_through;
@@ -208,7 +209,7 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Pass<'_, '_, L, R, DRAINS> {
             let Some(index) = self.draw_one(children.as_mut()) else { break };
             let _ = children.as_mut().visit(Visit::From(index), self);
         }
-        // The runtime may ration polls, and have had none left for the source.
+        // The runtime's budget may have been used up before the source was polled.
         let had_none_left = self.has_asked && polled_again;
         if had_none_left || matches!(self.end, PassEnd::Cut(_)) {
             children.put_off_source();
@@ -239,7 +240,7 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R
         let is_told = DRAINS && index >= order.told_from();
         let mut starts = if L::LIMITED { index >= concurrency.started() } else { *is_first && !DRAINS };
         if DRAINS && R::IN_REVERSE {
-            // Nobody starts but the child that was told. It does so without room: those who have it wait for its end.
+            // Only the child that was told starts. It needs no room: those that have it wait for its end.
             if !is_told && index >= concurrency.started().min(order.polled()) {
                 return ControlFlow::Continue(());
             }
@@ -301,7 +302,7 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R
     }
 }
 
-/// Whether something is kept of a child however it ends.
+/// Whether something is kept of every child, however it ends.
 fn keeps_all<P: Place>(_: &P) -> bool {
     P::Policy::KEEPS_ALL
 }
@@ -333,7 +334,7 @@ impl<L: Concurrency> Visitor for Cancel<'_, L> {
 }
 
 impl<L: Concurrency> Cancel<'_, L> {
-    /// In reverse: tells or drops the last child, and those before it, until one drains. Whether one does that was not
+    /// In reverse: tells or drops the last child, and those before it, until one drains. Whether there is one that was not
     /// told before.
     pub(super) fn last<C: Children, R: Order>(&mut self, mut children: Pin<&mut C>, order: &mut R) -> bool {
         while let Some(last) = children.as_mut().last_live(order.told_from().saturating_add(1)) {
@@ -350,7 +351,7 @@ impl<L: Concurrency> Cancel<'_, L> {
     }
 }
 
-/// Drops those that outlive the grace.
+/// Drops the children that are left when the grace is over.
 pub(super) struct Abandon<'a, L, R> {
     pub(super) concurrency: &'a mut L,
     pub(super) order: &'a R,
@@ -359,7 +360,7 @@ pub(super) struct Abandon<'a, L, R> {
 }
 
 impl<L: Concurrency, R: Order> Abandon<'_, L, R> {
-    /// All that are left, in the order in which they would have been told.
+    /// Drops all that are left, in the order in which they would have been told.
     pub(super) fn all<C: Children>(mut self, mut children: Pin<&mut C>) {
         if !R::IN_REVERSE {
             let _ = children.visit(Visit::From(0), &mut self);
@@ -376,7 +377,7 @@ impl<L: Concurrency, R: Order> Abandon<'_, L, R> {
 impl<L: Concurrency, R: Order> Visitor for Abandon<'_, L, R> {
     #[inline(always)]
     fn visit(&mut self, index: usize, mut place: impl Place) -> ControlFlow<()> {
-        // One that was not told yet has lost its clean-up too, if it has one.
+        // A child that was not told yet loses its clean-up too, if it has one.
         let loses = !R::IN_REVERSE || index >= self.order.told_from() || place.child().drains();
         let end = if loses { End::Abandoned } else { End::Dropped };
         let is_kept = keeps_all(&place);
@@ -403,7 +404,7 @@ pub(super) fn count_live<C: Children>(children: Pin<&mut C>) -> usize {
     count.0
 }
 
-/// Whether dropping the live children loses clean-ups.
+/// Whether clean-ups are lost if the live children are dropped.
 pub(super) fn any_drains<C: Children>(children: Pin<&mut C>) -> bool {
     struct Drains;
 

@@ -1,17 +1,17 @@
-//! How far a gather is, and why it ends.
+//! The phase of a gather, and why it ends.
 
 use crate::children::Index;
 use crate::outcome::Cause;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Nobody was polled. Dropping it drops the children.
+    /// No child was polled. Dropping it drops the children.
     Unpolled,
-    /// There is no cause yet; all live children are pending. Dropping it drops them untold.
+    /// There is no cause yet, and all live children are pending. Dropping it drops them without telling them.
     Running,
-    /// The cause is set, and all live children were told; none was polled since. Dropping it drops them.
+    /// The cause is set, and all live children were told, but not polled since. Dropping it drops them.
     Told,
-    /// As before, but each child was polled since, for which there was room. Dropping it drops them.
+    /// The same, and every child for which there was room was polled since. Dropping it drops them.
     Draining,
     /// It was ready. No child is left.
     Ended,
@@ -19,12 +19,12 @@ pub(super) enum Phase {
     Panicked,
 }
 
-/// The phase, where passes begin, and the [`Cause`], in as few bytes as the container's index allows.
+/// The phase, where passes begin, and the [`Cause`], in as few bytes as the index type of the container allows.
 #[derive(Clone, Copy)]
 pub(super) struct Progress<X> {
     pub(super) phase: Phase,
     pub(super) round: Round<X>,
-    /// The cause is set when the drain begins, or when the gather is ready, and not replaced.
+    /// The cause is set when the drain begins or when the gather is ready, and never replaced.
     kind: CauseKind,
     /// Of the child that failed or won.
     index: X,
@@ -32,14 +32,13 @@ pub(super) struct Progress<X> {
 
 /// Where the next pass begins.
 ///
-/// A pass goes round all children that may be polled, and is a round of its own; or it is cut, and the next one goes on
-/// behind it, until together they have gone round. Each round begins behind the child with which the last one began. Were
-/// it to begin where the last pass was cut, it would always begin with the same few children where the length of a cut
-/// pass divides the count of children.
+/// A pass that is not cut is a round over all children. After a pass that was cut, the next one goes on behind it, until
+/// together they have made a round. Each round begins behind the child with which the last one began. If it began where the
+/// last pass was cut, it would always begin with the same few children if the length of a cut pass divides their number.
 #[derive(Clone, Copy)]
 pub(super) struct Round<X> {
     pub(super) next: X,
-    /// The child with which the round began. As `next`: the next pass begins one.
+    /// The child with which the round began. If it is `next`, the next pass begins a round.
     origin: X,
 }
 
@@ -49,13 +48,13 @@ impl<X: Index> Round<X> {
         Round { next: X::new(0), origin: X::new(0) }
     }
 
-    /// The next pass begins a round, behind this child.
+    /// Has the next pass begin a round, behind this child.
     #[inline]
     pub(super) fn behind(child: usize) -> Self {
         Round { next: X::new(child + 1), origin: X::new(child + 1) }
     }
 
-    /// After a pass that polled this child first, and was cut at that one.
+    /// Records a pass that polled the first child first, and was cut at the second.
     #[inline]
     pub(super) fn advance(&mut self, began: usize, cut: Option<usize>) {
         let (mut from, mut origin) = (self.next.get(), self.origin.get());
@@ -70,7 +69,7 @@ impl<X: Index> Round<X> {
         };
     }
 
-    /// Whether the way on from a child, and round, to the one behind the last comes to the origin.
+    /// Whether the way from the first child, round, to the one behind the last child passes the origin.
     fn comes_to(origin: usize, from: usize, last: usize) -> bool {
         let is_behind = origin <= last + 1;
         if from <= last { from < origin && is_behind } else { from < origin || is_behind }
@@ -107,7 +106,7 @@ impl<X: Index> Progress<X> {
         matches!(self.phase, Phase::Ended | Phase::Panicked)
     }
 
-    /// Once there is one.
+    /// The cause, once there is one.
     #[inline]
     pub(super) fn cause(&self) -> Option<Cause> {
         if !matches!(self.phase, Phase::Told | Phase::Draining | Phase::Ended) {

@@ -1,11 +1,11 @@
-//! What `Debug` shows of a gather's children.
+//! The children of a gather, as `Debug` shows them.
 
 use core::fmt;
 
 use super::progress::Phase;
 use crate::children::Children;
 
-/// As many children are listed one by one.
+/// Up to this many children are listed one by one.
 const LISTED: usize = 16;
 
 /// The states of a gather's children.
@@ -14,14 +14,14 @@ pub(super) struct States<'a, C> {
     pub(super) phase: Phase,
     /// Children below this index have started.
     pub(super) started: usize,
-    /// Those below this index were polled before the handshake began, once it has.
+    /// Once the handshake has begun: those below this index had been polled before.
     pub(super) polled: usize,
-    /// Those from this index on were told, once somebody was.
+    /// Once a child was told: those from this index on were told.
     pub(super) told_from: usize,
 }
 
 impl<C: Children> States<'_, C> {
-    /// That of a live child.
+    /// The state of a live child.
     fn of(&self, index: usize) -> &'static str {
         match self.phase {
             Phase::Told | Phase::Draining if index >= self.told_from => "draining",

@@ -8,7 +8,7 @@ pub trait When<E> {
     fn retries(&mut self, failure: &Failure<'_, E>) -> bool;
 }
 
-/// All of them.
+/// Every failure.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Always;
 
@@ -18,7 +18,7 @@ impl<E> When<E> for Always {
     }
 }
 
-/// Those for which the closure of `when` returns true.
+/// Failures for which the closure of `when` returns true.
 pub struct Chosen<F, E> {
     pub(super) when: F,
     pub(super) call: fn(&mut F, &Failure<'_, E>) -> bool,
@@ -30,7 +30,7 @@ impl<F, E> When<E> for Chosen<F, E> {
     }
 }
 
-/// Who sees the failures.
+/// What sees the failures.
 pub trait Observe<E> {
     fn observe(&mut self, failure: &Failure<'_, E>);
 }

@@ -9,14 +9,14 @@ use crate::outcome::{Cause, GatherError, Outcome, Outcomes, Report, RestartError
 use crate::policy::{FailFast, Reporting};
 use crate::settings::signal::{NoSignal, Signal};
 
-/// What a generation ended with.
+/// The output of a generation.
 pub(super) type EndOf<C> =
     <<C as Children>::Policy as Policy>::Output<<C as Children>::Kept, <C as Children>::Stop, NoSignal>;
 
-/// What the restart ends with.
+/// The output of the restart.
 pub(super) type ResultOf<C, S> = <<C as Children>::Policy as Supervise<C>>::Result<S>;
 
-/// The policy of a restart's generations, and what the restart ends with.
+/// The policy of a restart's generations, and the output of the restart.
 pub trait Supervise<C: Children<Policy = Self>>: Policy {
     /// What is kept of the last generation, until the next one is made.
     type Last: Default;
@@ -25,7 +25,7 @@ pub trait Supervise<C: Children<Policy = Self>>: Policy {
     /// The error with which a generation failed. `None`: it completed.
     fn failure(end: &EndOf<C>) -> Option<&C::Stop>;
     fn keep_last(end: EndOf<C>) -> Self::Last;
-    /// `None`: it was cancelled, and there is nothing that could say so.
+    /// `None`: it was cancelled, and the output cannot express that.
     fn resolve_restart<S: Signal>(
         ended: Ended<EndOf<C>, Self::Last>,
         unmade: impl FnOnce() -> C::Kept,
@@ -34,9 +34,9 @@ pub trait Supervise<C: Children<Policy = Self>>: Policy {
 
 /// How a restart ended.
 pub struct Ended<E, L> {
-    /// Of the generation that was alive.
+    /// With this end of the generation that was alive.
     pub(super) end: Option<E>,
-    /// Of the one before, if none was alive.
+    /// Between generations, with what is left of the last one.
     pub(super) last: L,
     pub(super) restarts: u32,
     pub(super) given_up: Option<GivenUp>,
@@ -74,7 +74,7 @@ impl<C: Children<Policy = FailFast>> Supervise<C> for FailFast {
     }
 }
 
-/// The policy of a restart's `report`: as [`Reporting<FailFast>`](Reporting), for children with one type of error.
+/// The policy of a restart's `report`: like [`Reporting<FailFast>`](Reporting), for children with one type of error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Supervised;
 

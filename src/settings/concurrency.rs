@@ -1,32 +1,32 @@
-//! How many children may have started and not ended.
+//! How many children may run at a time.
 
-/// Who may start. Children start in index order.
+/// Which children may start. They start in index order.
 pub trait Concurrency {
     /// Whether a child can be held back at all.
     const LIMITED: bool;
 
-    /// At most as many at a time.
+    /// The most that may run at a time.
     fn limit(&self) -> usize;
     /// Children below this index have started.
     fn started(&self) -> usize;
     fn has_room(&self) -> bool;
-    /// Starts the child of this index. Those below it have started, or have ended unstarted.
+    /// Starts the child of this index. All below it have started, or have ended without starting.
     fn start(&mut self, index: usize);
-    /// A child has ended, started or not. Whether something is kept of it.
+    /// A child has ended, whether it had started or not. `is_kept`: whether its output is kept.
     fn end(&mut self, index: usize, is_kept: bool);
 
-    /// Whether the pass ends behind this child, so that what is kept of it is handed out before others are polled.
+    /// Whether the pass ends behind this child, so that its output is handed out before others are polled.
     fn hands_out_next(&mut self, _: usize) -> bool {
         false
     }
 
-    /// The handshake begins. Whether what was kept until now is dropped, under a policy that keeps all or does not.
+    /// The handshake begins. Whether the outputs that were kept until now are dropped, given whether the policy keeps all.
     fn cancel(&mut self, keeps_all: bool) -> bool {
         !keeps_all
     }
 }
 
-/// All of them, in the first poll.
+/// All start in the first poll.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unbounded;
 
@@ -55,7 +55,7 @@ impl Concurrency for Unbounded {
     fn end(&mut self, _: usize, _: bool) {}
 }
 
-/// At most so many at a time.
+/// At most this many run at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct AtMost {
     limit: usize,
@@ -69,7 +69,7 @@ impl AtMost {
         AtMost { limit, started: 0, running: 0 }
     }
 
-    /// As many that had started have ended.
+    /// How many children that had started have ended.
     pub(super) fn end_many(&mut self, count: usize) {
         self.running -= count;
     }

@@ -1,4 +1,4 @@
-//! Futures that a closure makes when they are needed: a grace or a backoff.
+//! The grace and the backoff: futures that a closure makes when they are needed.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -9,19 +9,19 @@ use pin_project::pin_project;
 
 use crate::outcome::Failure;
 
-/// A wait that has a beginning and an end. `E` is the error of the failure that a backoff follows.
+/// A delay. `E` is the error of the failure before a backoff.
 pub trait Delay<E> {
-    /// Starts the time. A grace is shown no failure, a backoff always is.
+    /// Starts the delay. A backoff is shown the failure, a grace is not.
     fn begin(self: Pin<&mut Self>, failure: Option<&Failure<'_, E>>);
 
-    /// Ready, once, when the time is over.
+    /// Ready once, when the delay is over.
     fn poll_over(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Drops what is no longer needed.
     fn end(self: Pin<&mut Self>);
 }
 
-/// No `grace`: a drain takes as long as it takes.
+/// No `grace`: a drain has no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoGrace;
 
@@ -55,16 +55,16 @@ impl<E> Delay<E> for NoBackoff {
     fn end(self: Pin<&mut Self>) {}
 }
 
-/// The closure of a group's `grace`, for its one drain, and what it made.
+/// The closure of a group's `grace`, called once, and its future.
 pub type GraceOnce<M, F> = Made<Option<M>, fn(M) -> F, F>;
 
-/// The closure of a supervisor's `grace`, called in each generation that drains, and what it made.
+/// The closure of a supervisor's `grace`, called in each generation that drains, and its future.
 pub type GraceEachTime<M, F> = Made<M, fn(&mut M) -> F, F>;
 
-/// The closure of a supervisor's `backoff`, and what it made.
+/// The closure of a supervisor's `backoff`, and its future.
 pub type Backoff<M, E, F> = Made<M, fn(&mut M, &Failure<'_, E>) -> F, F>;
 
-/// A closure, and what it made while that is needed.
+/// A closure, and its future while that is needed.
 ///
 /// `C` is the type of a function that calls the closure; see [`adapters`](crate::adapters) for why it is kept.
 #[pin_project]

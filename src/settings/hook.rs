@@ -2,7 +2,7 @@
 
 use crate::outcome::Cause;
 
-/// Who is called when the handshake begins.
+/// What is called when the handshake begins.
 pub trait Hook {
     fn call(&mut self, cause: Cause);
 
@@ -10,7 +10,7 @@ pub trait Hook {
     fn end(&mut self);
 }
 
-/// Nobody is.
+/// No hook.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoHook;
 

@@ -2,10 +2,10 @@
 
 /// Which of the live children were told, once the handshake has begun.
 pub trait Order {
-    /// Whether they are told one at a time, the last one first.
+    /// Whether children are told one at a time, the last one first.
     const IN_REVERSE: bool;
 
-    /// The handshake begins. Nobody is told yet, and no child from this index on was polled.
+    /// The handshake begins. No child is told yet, and none from this index on was polled.
     fn begin(&mut self, polled: usize);
     /// Children from this index on were never polled before the handshake began.
     fn polled(&self) -> usize;
@@ -16,7 +16,7 @@ pub trait Order {
     fn set_told_from(&mut self, index: usize);
 }
 
-/// All of them, in index order.
+/// All are told at once, in index order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AtOnce;
 
@@ -40,7 +40,7 @@ impl Order for AtOnce {
     fn set_told_from(&mut self, _: usize) {}
 }
 
-/// `cancel_in_reverse`: the last one, and when it has ended the one before it.
+/// `cancel_in_reverse`: the last one is told, and when it has ended the one before it.
 #[derive(Clone, Copy, Debug)]
 pub struct InReverse {
     polled: usize,

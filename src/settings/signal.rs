@@ -9,21 +9,21 @@ use pin_project::pin_project;
 
 use crate::outcome::Cancelled;
 
-/// What may cancel a gather from outside, and how the result says that it did.
+/// What may cancel a gather from outside, and how the output expresses it.
 pub trait Signal {
     type Resolved<O>;
 
-    /// Ready at most once: pending after that, and after [`end`](Self::end).
+    /// Ready at most once. Pending after that and after [`end`](Self::end).
     fn poll_fired(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Drops it.
     fn end(self: Pin<&mut Self>);
 
-    /// `None` stands for a gather that was cancelled; it stays where there is nothing that could say so.
+    /// Wraps an output; `None` stands for a gather that was cancelled, and stays `None` if the output cannot express that.
     fn resolve<O>(output: Option<O>) -> Option<Self::Resolved<O>>;
 }
 
-/// Nothing cancels it but a parent.
+/// No signal: only a parent cancels it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoSignal;
 

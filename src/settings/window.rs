@@ -1,36 +1,36 @@
-//! The children of which something waits to be handed out, and who may start meanwhile.
+//! Outputs that wait to be handed out, and which children may start meanwhile.
 
 use core::ops::Range;
 
 use super::concurrency::{AtMost, Concurrency};
 use crate::judge::Moment;
 
-/// A child that has ended keeps its place until what is kept of it is handed out. Once the handshake has begun it keeps
-/// none, so that no drain waits for the one to whom things are handed.
+/// A child that has ended keeps its place until its output is handed out. Once the handshake has begun it no longer does, so
+/// that no drain waits for the consumer of the outputs.
 #[derive(Clone, Debug)]
 pub struct Window {
     places: AtMost,
-    /// A pass ends where a child does, and no child is polled before it was handed out. If not, all have their turn, and
-    /// some wait.
+    /// Whether a pass ends where a child does, and no other child is polled before its output was handed out. If not, all
+    /// have their turn, and outputs wait.
     one_at_a_time: bool,
-    /// The handshake has begun.
+    /// Whether the handshake has begun.
     is_told: bool,
-    /// Of how many children something waits.
+    /// How many outputs wait.
     waiting: usize,
-    /// Those that are looked for lie in here.
+    /// Indices between which waiting outputs are searched for.
     bounds: Range<usize>,
-    /// The one at which the pass ended: it is the next one.
+    /// The child at which the pass ended: its output is the next.
     next: Option<usize>,
     looks_for: LooksFor,
 }
 
-/// Which of the waiting ones is the next: in the order in which they ended, as far as what is kept of them tells.
+/// Which waiting output is the next, by the moment at which its child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LooksFor {
     First,
-    /// The first one of those that ended at this moment; and if there is none, of the moment after it.
+    /// The first of those that ended at this moment; if there is none, of those at the next moment.
     FirstOf(Moment),
-    /// Those that were cancelled in reverse.
+    /// The last one: children that were cancelled in reverse.
     Last,
 }
 
@@ -52,7 +52,7 @@ impl Window {
         self.one_at_a_time = false;
     }
 
-    /// Whether what is handed out makes room.
+    /// Whether handing an output out makes room.
     pub(crate) fn is_limited(&self) -> bool {
         self.places.limit() != usize::MAX
     }
@@ -61,7 +61,7 @@ impl Window {
         self.waiting != 0
     }
 
-    /// The next one, if it is known; else it is to be looked for.
+    /// The next one, if it is known; otherwise it must be searched for.
     pub(crate) fn known(&mut self) -> Option<usize> {
         self.next.take()
     }
@@ -70,7 +70,7 @@ impl Window {
         (self.looks_for, self.bounds.clone())
     }
 
-    /// One was found there, or none.
+    /// Records the result of a search.
     pub(crate) fn found(&mut self, found: Option<usize>, in_reverse: bool) {
         match (found, self.looks_for) {
             (Some(last), LooksFor::Last) => self.bounds.end = last,
@@ -87,7 +87,7 @@ impl Window {
         }
     }
 
-    /// What is kept of this child is handed out.
+    /// The output of this child is handed out.
     pub(crate) fn hand_out(&mut self, index: usize) {
         self.waiting -= 1;
         if !self.is_told {

@@ -139,7 +139,7 @@ impl<I, M, L, K, S, W, O, B, P> Supervisor<I, M, L, K, S, W, O, B, P> {
     /// }
     /// ```
     ///
-    /// The same, but the delays begin anew after a generation that ran for at least a minute. The closure owns its state, so
+    /// The same, but the delays start over after a generation that ran for at least a minute. The closure owns its state, so
     /// the group stays `Send`:
     ///
     /// ```
