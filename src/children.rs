@@ -1,12 +1,12 @@
-//! Containers of children. They hold the children and what was kept of them, and hold no logic: the poll loop is in
+//! Containers of children. They hold the children and their outputs, but no logic: the poll loop is in
 //! [`gather`](mod@crate::gather), the steps of one child are in [`Place`].
 //!
-//! A rule for all code that holds a child, or holds what holds one:
+//! A rule for all code that holds a child, directly or not:
 //!
-//! - THROUGH-PIN: once a child was polled, what lies around it is reached through `Pin<&mut Self>` and its projections,
-//!   never through `&self`, nor through the `Deref` of a `Pin`. An `async` block may borrow from itself, and a shared
-//!   reference that covers it claims that nothing in it changes meanwhile (rust-lang/rust#137750). `Debug` and
-//!   `is_terminated`, whose signatures force a shared reference, are called by users alone, never within the crate.
+//! - THROUGH-PIN: once a child was polled, everything around it is accessed through `Pin<&mut Self>` and its projections,
+//!   never through `&self` or the `Deref` of a `Pin`. An `async` block may borrow from itself, and a shared reference that
+//!   covers it claims that nothing in it changes meanwhile (rust-lang/rust#137750). `Debug` and `is_terminated`, whose
+//!   signatures demand a shared reference, are called only by users, never within the crate.
 
 mod array;
 mod slot;
@@ -127,7 +127,7 @@ pub trait IntoChildren<P>: Container {
 
     #[doc(hidden)]
     fn into_children(self) -> Self::Children;
-    /// Children of which none is left.
+    /// A container without children, to be replaced by that of a generation.
     #[doc(hidden)]
     fn vacant() -> Self::Children;
 }
@@ -138,30 +138,30 @@ pub(crate) mod sealed {
 
 /// How children are counted. Apart from [`Children`], so that the type of a future holds for any child.
 pub trait Indexed {
-    /// Holds the index of any child.
+    /// An integer that holds the index of any child.
     type Index: Index;
 }
 
 /// The children of a gather that runs.
 pub trait Children: Indexed {
-    /// What becomes of their outputs.
+    /// The policy: what becomes of the outputs.
     type Policy: Policy;
-    /// What was kept of all of them, in their shape.
+    /// The kept outputs, in the shape of the children.
     type Kept;
-    /// What is made of the output that stopped the gather.
+    /// What is kept of the output that stopped the gather.
     type Stop;
-    /// Whether `Visit::Woken` visits the woken children alone. If not, it visits all.
+    /// Whether `Visit::Woken` visits only the woken children. If not, it visits all.
     const KNOWS_WOKEN: bool;
     /// Whether children are drawn from a source.
     const DRAWS: bool = false;
-    /// Whether one of them can have something to drain.
+    /// Whether one of them can drain.
     const DRAINS: bool;
 
-    /// How many there are or were, of a generation that has not ended; from a source, how many were drawn. For `Debug`, as
-    /// the next one, and for children that were not polled.
+    /// How many children there are or were; from a source, how many were drawn. For `Debug`, and for children that were not
+    /// polled.
     fn count(&self) -> usize;
 
-    /// Calls `visit` with the index of each child that has not ended, in index order. For `Debug`, which has but a shared
+    /// Calls `visit` with the index of each child that has not ended, in index order. For `Debug`, which has only a shared
     /// reference.
     fn each_live(&self, visit: &mut dyn FnMut(usize));
 
@@ -174,23 +174,23 @@ pub trait Children: Indexed {
     /// Called before the first visit.
     fn start(self: Pin<&mut Self>);
 
-    /// Called before a poll of the gather is pending: has this waker woken when a child is; at once, if one was woken
-    /// since its turn.
+    /// Called at the end of a poll that is pending. From now on this waker is woken when a child is; it is woken at once if a
+    /// child was woken since its turn.
     fn rearm(self: Pin<&mut Self>, waker: &Waker);
 
-    /// Visits the live children in the order of the visit, until the visitor breaks. Under all but `From` a child that is
-    /// visited no longer counts as woken; one that the visit did not come to still does.
+    /// Visits the live children in the order of the visit, until the visitor breaks. Except under `From`, a child that is
+    /// visited no longer counts as woken; one that was not reached still does.
     fn visit<V: Visitor>(self: Pin<&mut Self>, which: Visit, visitor: &mut V) -> ControlFlow<()>;
 
-    /// Draws one more child from the source, if that was woken, has one, and there is a place for it: its index.
+    /// Draws one more child, if the source was woken and has one, and if there is a place for it. Returns its index.
     fn draw(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<usize> {
         None
     }
 
-    /// The source may have something, and no turn to give it: it is due.
+    /// Marks the source as due: it may have a child, and had no turn to give it.
     fn put_off_source(self: Pin<&mut Self>) {}
 
-    /// Whether the source is due: its turn comes before that of the children. It no longer is.
+    /// Whether the source was due, so that its turn comes before that of the children. It no longer is.
     fn take_due(self: Pin<&mut Self>) -> bool {
         false
     }
@@ -198,59 +198,59 @@ pub trait Children: Indexed {
     /// Drops the source, so that no more children come.
     fn close(self: Pin<&mut Self>) {}
 
-    /// Drops what was kept, but not the output that stopped the gather.
+    /// Drops the kept outputs, but not the one that stopped the gather.
     fn discard_kept(self: Pin<&mut Self>);
 
-    /// Takes what was kept of each child. All must have ended, and something have been kept of each.
+    /// Takes the kept outputs. All children must have ended, and the output of each must have been kept.
     fn take_kept(self: Pin<&mut Self>) -> Self::Kept;
 
-    /// Takes what is made of the output that stopped the gather, which the child of this index left.
+    /// Takes the output with which the child of this index stopped the gather.
     fn take_stop(self: Pin<&mut Self>, index: usize) -> Self::Stop;
 
-    /// Looks at it, also where the child has not ended, or the output was kept with the others. `None`: the policy makes
-    /// nothing of it to look at.
+    /// Borrows that output, even if the child has not ended yet, or if the output was kept with the others. `None` if the
+    /// policy cannot borrow it.
     fn stop_at(self: Pin<&mut Self>, index: usize) -> Option<&Self::Stop>;
 
     /// Drops all that is left, in index order.
     fn clear(self: Pin<&mut Self>);
 }
 
-/// Children of which what is kept can be taken one by one: all of one type.
+/// Children whose kept outputs can be taken one by one, all of one type.
 #[diagnostic::on_unimplemented(
     message = "outputs as they come need children of one type of output",
     label = "the children's outputs are of several types",
     note = "`map` each child's output to an enum of them"
 )]
 pub trait HandOut: Children {
-    /// What is kept of any of them.
+    /// The type of the kept outputs.
     type Item;
 
-    /// The first child of a range of which something is kept, and that ended at this moment, if it is given.
+    /// The first child in a range whose output is kept; if a moment is given, the first that ended at it.
     fn first_kept(self: Pin<&mut Self>, range: Range<usize>, moment: Option<Moment>) -> Option<usize>;
 
-    /// The last one.
+    /// The last child in a range whose output is kept.
     fn last_kept(self: Pin<&mut Self>, range: Range<usize>) -> Option<usize>;
 
-    /// Takes what is kept of the child of this index.
+    /// Takes the kept output of the child of this index.
     fn take_kept_at(self: Pin<&mut Self>, index: usize) -> Self::Item;
 }
 
-/// Whether something is kept, of a child that ended at this moment, if it is given.
+/// Whether an output is kept; if a moment is given, that of a child that ended at it.
 fn is_of(kept: Option<Moment>, moment: Option<Moment>) -> bool {
     kept.is_some() && (moment.is_none() || kept == moment)
 }
 
-/// Which children a visit is about, and in which order.
+/// Which children are visited, and in which order.
 #[derive(Clone, Copy)]
 pub enum Visit {
-    /// The woken ones below an index: in index order from `from` on, then those before it. Children that are drawn from a
-    /// source in the order of their positions.
+    /// The woken children below an index: in index order from `from` on, then those before it. Children from a source are
+    /// visited in the order of their positions.
     Woken { from: usize, below: usize },
-    /// The woken ones of these alone, in index order.
+    /// Only the woken children of this range, in index order.
     Ahead { from: usize, below: usize },
-    /// All from an index on, woken or not, in index order.
+    /// All children from an index on, woken or not, in index order.
     All { from: usize },
-    /// The same, but what is known of their wakes stays.
+    /// The same, but woken children still count as woken.
     From(usize),
 }
 
@@ -269,19 +269,19 @@ impl Visit {
     }
 }
 
-/// What is done with each child of a visit.
+/// What a visit does with each child.
 pub trait Visitor {
     fn visit(&mut self, index: usize, place: impl Place) -> ControlFlow<()>;
 }
 
-/// What came of polling a child.
+/// The result of polling a child.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Pending,
     Ended,
-    /// It ended, and with it the gather. Only of a running child.
+    /// It ended and stopped the gather. Only for running children.
     Stopped,
-    /// It has not ended, but its output is known, and ends the gather. Only of a running child.
+    /// It has not ended, but shows an output that stops the gather. Only for running children.
     Stopping,
 }
 
@@ -295,23 +295,23 @@ pub enum Step {
 ///  └────────── Drain ─> live, drained: ──┴ keeps all ─> keep(Drained | Dropped | Abandoned), else discard
 /// ```
 ///
-/// A child that stops the gather before it has ended, by the output that it shows, is cancelled as its siblings are. In
-/// the end its output is judged as above.
+/// A child that stops the gather before it has ended, by the output that it shows, is cancelled like its siblings. When it
+/// ends, its output is judged as above.
 ///
-/// Whether a live child is pending or draining is not written down for each: in a gather that runs all are pending, in
-/// one that drains all are draining.
+/// Whether a live child is pending or draining is not recorded for each: while the gather runs all are pending, while it
+/// drains all are draining.
 pub trait Place: Sized {
     type Child: Child;
     type Policy: Policy + Judge<OutputOf<Self>>;
 
     fn child(&mut self) -> Pin<&mut Self::Child>;
 
-    /// Where it lies among all places: its index, unless places are used again.
+    /// The position of the place: the index of the child, unless places are used again.
     fn position(&self, index: usize) -> usize {
         index
     }
 
-    /// Calls `poll` with the child and the context that it is polled under.
+    /// Calls `poll` with the child and its context.
     fn poll_with<R>(
         &mut self,
         cx: &mut Context<'_>,
@@ -320,13 +320,13 @@ pub trait Place: Sized {
         poll(self.child(), cx)
     }
 
-    /// Destroys the child, and keeps how it ended.
+    /// Drops the child, and keeps how it ended.
     fn keep(self, end: End<OutputOf<Self>>);
 
-    /// Destroys the child, and keeps its output as the one that stopped the gather.
+    /// Drops the child, and keeps its output as the one that stopped the gather.
     fn stop(self, output: OutputOf<Self>);
 
-    /// Destroys the child, and keeps nothing.
+    /// Drops the child, and keeps nothing.
     fn discard(self);
 
     #[inline(always)]
@@ -368,7 +368,7 @@ pub trait Place: Sized {
         self.drained(polled, is_cause)
     }
 
-    /// Polls a child that is not told yet, though the cause is set.
+    /// Polls a child that is not told yet although the cause is set.
     #[inline(always)]
     fn poll_late(mut self, cx: &mut Context<'_>, is_cause: bool) -> Step {
         let polled = self.poll_with(cx, Child::poll_child);
@@ -386,7 +386,7 @@ pub trait Place: Sized {
         }
     }
 
-    /// Drops the child although it has not ended. An output that is known is not lost.
+    /// Drops the child before its end. An output that it shows is not lost.
     #[inline(always)]
     fn cut_off(mut self, end: End<OutputOf<Self>>, is_cause: bool) {
         let shown = if Self::Child::SHOWS { self.child().take_output() } else { None };
@@ -397,7 +397,7 @@ pub trait Place: Sized {
         self.end(end, is_cause);
     }
 
-    /// An end after the cause, which may be this child's own output.
+    /// Handles an end after the cause, which may be this child's own output.
     #[inline(always)]
     fn end(self, end: End<OutputOf<Self>>, is_cause: bool) {
         // A child that is the cause and has not ended has shown its output.

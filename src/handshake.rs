@@ -1,4 +1,4 @@
-//! One poll of a gather or a restart, from outside: in its span, and with nothing left of it if something panics.
+//! One poll of a gather or a restart as seen from outside: within its span, and dropping everything if something panics.
 
 use core::fmt;
 use core::pin::Pin;
@@ -13,23 +13,22 @@ use crate::trace::{Entered, Scope};
 pub trait Handshake {
     type Output;
 
-    /// One poll. `None`: it was cancelled, and has no result that could say so.
+    /// One poll. `None`: it was cancelled, and its output cannot express that.
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>>;
 
     /// Begins the handshake, unless it has begun. Whether it did.
     fn begin_cancel(self: Pin<&mut Self>) -> bool;
 
-    /// Refuses what was polled to its end.
+    /// Panics if it has ended.
     fn assert_pollable(self: Pin<&mut Self>);
 
-    /// Takes its span out, or opens it if it was never polled.
+    /// Takes the span out, or opens it if it was never polled.
     fn enter(self: Pin<&mut Self>) -> Scope;
 
-    /// Puts its span back, or closes it if it has ended.
+    /// Puts the span back, or closes it if it has ended.
     fn leave(self: Pin<&mut Self>, scope: Scope);
 
-    /// Drops all that it holds, and refuses to be polled from now on. Called while a panic unwinds, so a second panic
-    /// aborts.
+    /// Drops everything it holds; polling it panics from now on. Called while a panic unwinds, so a second panic aborts.
     fn poison(self: Pin<&mut Self>);
 
     #[inline(always)]
@@ -53,7 +52,7 @@ pub trait Handshake {
 /// Stands around a step of the future: while there is one, the future is in its span, and a panic poisons it.
 pub(crate) struct Guard<'a, H: Handshake + ?Sized> {
     pub(crate) future: Pin<&'a mut H>,
-    /// Until it is left.
+    /// The span, until the poll has ended.
     entered: Option<Entered>,
 }
 
@@ -80,7 +79,7 @@ impl<H: Handshake + ?Sized> Drop for Guard<'_, H> {
     #[inline]
     fn drop(&mut self) {
         if let Some(entered) = self.entered.take() {
-            // What is left of the span ends here, before the children are dropped.
+            // The span ends here, before the children are dropped.
             entered.exit();
         }
         self.future.as_mut().poison();

@@ -1,7 +1,7 @@
-//! What subscribers of the `tracing` feature see. Without the feature nothing of it is compiled in: no field, no event,
-//! and the values of events are not computed.
+//! Events and spans of the feature `tracing`. Without the feature there is none of it: no field, no event, and the values of
+//! events are not computed.
 //!
-//! A subscriber is foreign code: events and spans stand where nothing is half-written.
+//! A subscriber is foreign code, so events and spans are placed only between complete steps.
 
 #[cfg(feature = "tracing")]
 pub(crate) use tracing::Span;
@@ -53,7 +53,7 @@ pub(crate) use {event, span};
 ///
 /// Without the feature an empty stand-in.
 pub struct Scope {
-    /// A subscriber says nothing of its unwind safety, and is not to change the gather's.
+    /// A subscriber does not state its unwind safety, and must not change that of the gather.
     #[cfg(feature = "tracing")]
     span: core::panic::AssertUnwindSafe<Option<Span>>,
     #[cfg(feature = "tracing")]
@@ -63,11 +63,11 @@ pub struct Scope {
 /// What is lost of the children's clean-ups when the future is dropped before its end.
 #[derive(Clone, Copy)]
 pub(crate) enum Loses {
-    /// Nothing: no child would have cleaned up.
+    /// Nothing, as no child would have cleaned up.
     Nothing,
     /// Clean-ups that had not begun.
     CleanUps,
-    /// Clean-ups that are under way.
+    /// Clean-ups that have begun.
     Drain,
 }
 

@@ -33,13 +33,13 @@ pub struct CancelWhen<C: Child, S, O = <C as Child>::Output> {
 /// What the child ends with.
 #[pin_project(project = StageProj, project_replace = StageOwned)]
 enum Stage<S, O> {
-    /// What it ends with by itself, unless the signal is ready before.
+    /// The child, and its signal, which is not ready yet.
     Watched(#[pin] S),
-    /// `Cancelled`. The signal was ready, and the child, if it has not ended with that, is drained.
+    /// The signal was ready: ends with `Cancelled`, when the child is drained.
     Fired,
-    /// What it was known to end with before it has ended. It was taken: the child is polled on through `poll_drain`.
+    /// The output that was taken before the child has ended. The child is polled on, by `poll_drain`.
     Known(Result<O, Cancelled>),
-    /// What its drain ends with, since its group has cancelled it; nothing, if its output was given out before.
+    /// The group has cancelled it: ends with the late result of the child; without one, if its output was taken before.
     Told,
 }
 
@@ -120,7 +120,7 @@ impl<C: Child<Output = O>, S: Future, O> Child for CancelWhen<C, S, O> {
 }
 
 impl<S, O> Stage<S, O> {
-    /// What it ends with, if its drain has ended with this.
+    /// The output, when the drain of the child has ended with this.
     fn end_with(self: Pin<&mut Self>, drained: Option<O>) -> Option<Result<O, Cancelled>> {
         match self.project_replace(Stage::Told) {
             StageOwned::Watched(_) | StageOwned::Told => drained.map(Ok),

@@ -2,8 +2,8 @@
 //!
 //! Invariants of this module's `unsafe`:
 //!
-//! - STRUCTURAL: an element of a pinned [`Slots`] is pinned too. No function moves a slot out of a pinned `Slots`, it
-//!   has no destructor of its own, and it is `Unpin` only if its slots are. The same holds for any slice.
+//! - STRUCTURAL: an element of a pinned [`Slots`] is pinned too. No function moves a slot out of a pinned `Slots`; `Slots`
+//!   has no destructor of its own, and is `Unpin` only if its slots are. The same holds for slices.
 
 #![allow(unsafe_code, reason = "pin projection to the elements of an array, which std does not offer")]
 

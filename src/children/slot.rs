@@ -1,4 +1,4 @@
-//! The slot of a child that is held within the gather itself: in a tuple or an array.
+//! The slot of a child that is kept in the gather itself, in a tuple or an array.
 
 use core::marker::PhantomData;
 use core::pin::Pin;
@@ -16,12 +16,12 @@ use crate::judge::{End, Judge, Moment, Policy};
 /// children are of one type, and could not (rust-lang/rust#102211).
 #[pin_project(project = SlotProj, project_replace = SlotOwned)]
 pub enum Slot<C, K, X> {
-    /// It has not ended: it must be told or dropped before the gather is ready.
+    /// It has not ended, and must be told or dropped before the gather is ready.
     Live(#[pin] C),
     Kept(K),
-    /// It ended, and with it the gather.
+    /// It ended and stopped the gather.
     Stopped(X),
-    /// Nothing was kept of it, or that was taken.
+    /// Its output was not kept, or was taken.
     Empty,
 }
 
@@ -40,10 +40,10 @@ pub trait SlotUnder<P> {
     /// For `Debug`.
     fn has_child(&self) -> bool;
     fn is_live(self: Pin<&mut Self>) -> bool;
-    /// Its child, if that is live.
+    /// The child, if it is live.
     fn live(self: Pin<&mut Self>) -> Option<impl Place>;
     fn discard_kept(self: Pin<&mut Self>);
-    /// When its child ended, if something is kept of it.
+    /// When the child ended, if its output is kept.
     fn kept(self: Pin<&mut Self>) -> Option<Moment>;
     fn take_kept(self: Pin<&mut Self>) -> Self::Kept;
     fn take_stop(self: Pin<&mut Self>) -> Self::Stop;
@@ -143,7 +143,7 @@ where
         }
     }
 
-    // `Pin::set` drops the child in place, and stores the new value even if that panics.
+    // `Pin::set` drops the child in place, and stores the new value even if the drop panics.
 
     #[inline(always)]
     fn keep(mut self, end: End<C::Output>) {

@@ -33,7 +33,7 @@ macro_rules! tuples {
         tuples!(@children $Slots [$($child $C $index)*]);
     )*};
 
-    // The first child's stop is what the others' must be; without a child there is none.
+    // All children must have the `Stop` of the first one; without children there is none.
     (@children $Slots:ident []) => {
         tuples!(@impl $Slots [] [] [] [] Infallible, Infallible);
     };

@@ -1,16 +1,16 @@
-//! `Vec` and boxed slices: children are polled and dropped in the caller's buffer, and what is kept of them is written
-//! once, into the buffer that becomes the result.
+//! `Vec` and boxed slices. Children are polled and dropped in the caller's buffer, and their outputs are written once, into
+//! the buffer that becomes the result.
 //!
 //! Invariants of this module's `unsafe`:
 //!
-//! - IN-PLACE: from the start on the caller's buffer is neither moved, grown, nor touched by its own `Vec`, whose
-//!   length is zero, and the waker block is made for as many children as lie in it. A child is there exactly while its
-//!   `live` bit is set, that of its open group while there is one. Only its [`LiveChild`] leads to it, of which there
-//!   is one at a time, made for a live child alone. It is dropped where it is, and none is left when the buffer is
-//!   freed; so it may be pinned. Before the start no child was pinned. It is held as a `Vec`, never as a `Box`, so that
-//!   moving the handle says nothing of its content.
-//! - KEPT: a cell holds a value exactly while its `kept` bit is set. A bit is set after the child was dropped and the
-//!   value was written, and unset before it is dropped or taken.
+//! - IN-PLACE: from the start on the caller's buffer is neither moved nor grown, and its own `Vec`, whose length is zero, does
+//!   not touch it. The waker block is made for as many children as the buffer holds. A child is in the buffer exactly while
+//!   its `live` bit is set (in the open group, while there is one). It is accessed only by its [`LiveChild`], which exists for
+//!   live children only, one at a time. Children are dropped in place, and none is left when the buffer is freed; so they
+//!   may be pinned. Before the start no child was pinned. The buffer is held as a `Vec`, not as a `Box`, so that moving the
+//!   handle does not assert unique access to its content.
+//! - KEPT: a cell holds a value exactly while its `kept` bit is set. The bit is set after the child was dropped and the value
+//!   was written, and unset before the value is dropped or taken.
 
 #![allow(unsafe_code, reason = "children dropped one by one in a buffer, and results written into one in any order")]
 
@@ -29,7 +29,7 @@ use crate::readiness::{Lent, OpenGroup, Pass, Turn, WakerBlock};
 
 /// The children of a `Vec` or a boxed slice.
 pub struct Buffer<C, P, K, X> {
-    /// Holds all children before the start, and is their memory after it.
+    /// Before the start it holds the children; after it, it is only their memory.
     children: Vec<C>,
     started: Option<Started<K, X>>,
     policy: PhantomData<fn() -> P>,
@@ -39,7 +39,7 @@ pub struct Buffer<C, P, K, X> {
 struct Started<K, X> {
     block: WakerBlock,
     cells: Box<[MaybeUninit<K>]>,
-    /// In a box, so that the handle is as small where outputs are large.
+    /// In a box, so that the handle is small even if outputs are large.
     stopped: Option<Box<X>>,
 }
 
@@ -51,7 +51,7 @@ impl<C, P, K, X> Buffer<C, P, K, X> {
         Buffer { children, started: None, policy: PhantomData }
     }
 
-    /// Drops the live children and the kept values in index order. A panic does not keep the rest from being dropped.
+    /// Drops the live children and the kept outputs in index order. After a panic the rest is dropped too.
     fn drop_left(&mut self) {
         struct Rest<'a, C, P, K, X>(&'a mut Buffer<C, P, K, X>);
 
@@ -95,8 +95,8 @@ impl<'a, C, K, X> Group<'a, C, K, X> {
         Group { children: children.as_mut_ptr(), open: block.open(number, turn), cells, stopped }
     }
 
-    /// The child must be live (IN-PLACE): so are the positions that `live` and `next_woken` of an open group give out,
-    /// until they end; and a visit ends no other child than its own.
+    /// The child must be live (IN-PLACE). The positions that `live` and `next_woken` of an open group return are live until
+    /// their child ends, and a visit ends no child but its own.
     #[inline]
     fn child<'b>(&'b mut self, position: usize) -> LiveChild<'a, 'b, C, K, X> {
         debug_assert!(self.open.is_live(position));
@@ -143,7 +143,7 @@ impl<'a, 'b, C, K, X> LiveChild<'a, 'b, C, K, X> {
         Placed { live: self, lent, policy: PhantomData }
     }
 
-    /// Destroys the child.
+    /// Drops the child.
     #[inline]
     fn end_child(self) -> (usize, &'b mut Group<'a, C, K, X>) {
         self.group.open.end(self.position);
@@ -242,7 +242,7 @@ where
 
     fn start(self: Pin<&mut Self>) {
         let this = self.get_mut();
-        // Zero also once it was started: the `Vec` itself knows of none then.
+        // Also zero once it was started, as the length of the `Vec` is zero then.
         let count = this.children.len();
         if count == 0 {
             return;
@@ -311,14 +311,14 @@ where
 
     fn take_kept(self: Pin<&mut Self>) -> Vec<K> {
         let started = &mut self.get_mut().started;
-        // While all is in its place: a panic here leaves what is to be dropped.
+        // Before anything is taken, so that after a panic here everything is still dropped.
         assert!(started.as_ref().is_none_or(|started| started.block.kept_count() == started.block.children()));
         match started.take() {
             Some(Started { block, cells, .. }) => {
                 // SAFETY: all `kept` bits are set (KEPT), and go with the block.
                 let kept = unsafe { cells.assume_init() }.into_vec();
-                // With it goes the parent's waker, whose destructor may panic. Were it dropped at the end of the block,
-                // a panic would leak the value of the block.
+                // This drops the parent's waker, whose destructor may panic. At the end of the scope a panic would leak
+                // `kept`.
                 drop(block);
                 kept
             }

@@ -14,7 +14,7 @@ mod imp {
     /// How many hints the parent's state holds.
     pub(crate) const HINTS: usize = usize::BITS as usize - 1;
 
-    /// How often the poller may take the parent's slot away from who is waking it.
+    /// How often the poller may take the parent's slot away from a waking thread.
     pub(crate) const GENERATIONS: usize = usize::MAX >> 2;
 
     /// With loom's interface.

@@ -1,4 +1,4 @@
-//! Who waits for a signal, without a lock: a list of places for wakers.
+//! The wakers of everything that waits for a signal: a list of places, without a lock.
 //!
 //! ```text
 //! Waiters: head │ SET ──> Waiter ──next──> Waiter ──next──> nothing
@@ -6,33 +6,33 @@
 //!          first (a Waiter of its own, so that one that waits alone needs no allocation)
 //! ```
 //!
-//! A place is pushed to the list once, and stays there until all are dropped. A future that waits holds one, and gives it
-//! back when it is dropped; the next future holds it again. So there are as many places as ever were held at once.
+//! A place is pushed to the list once, and stays there until the list is dropped. A future that waits holds a place, and gives
+//! it back when it is dropped, for the next future. So there are as many places as futures have ever waited at once.
 //!
-//! *Places are found at once.* Those that were given back are also in a chain of spares. A future that looks for one takes
-//! the whole chain, so that nobody changes it meanwhile, and puts back what it does not need. One that comes in between
-//! finds no chain although a place is free, and looks through the list. So a place in the chain may be held: whoever takes
-//! it out passes it by, and whoever gives it back puts it in again. `is_spare` says that a place is in the chain, or on its
-//! way in or out. It is set after the place was given back, and unset before it is held, both by a read-modify-write: so
-//! one of the two sees what the other did, and no free place is left out of the chain.
+//! *Places are found in constant time.* Places that were given back are also in a chain of spares. A future that needs one
+//! takes the whole chain, so that it does not change meanwhile, and puts back the rest. Another future that comes in between
+//! finds no chain although places are free, and searches the list. So a place in the chain may be held; a future that takes
+//! such a place out skips it, and the one that gives it back puts it in again. `is_spare` records that a place is in the
+//! chain, or on its way in or out. It is set after the place was given back and unset before it is held, both by a
+//! read-modify-write. So one of the two sees the other, and no free place is missing from the chain.
 //!
-//! *No wake is lost.* `SET` is a bit of the head, so of a push and the setting one comes first: a place that is pushed
-//! before is found by the setter, and one that is pushed after is refused. Of each place in the list the setter writes
-//! the state, and so does a future each time that it puts a waker in; of the two, by a read-modify-write of one atomic,
-//! one comes first: the setter finds the waker, or the future finds that the place is `WOKEN`.
+//! *No wake is lost.* `SET` is a bit of the head, so a push comes either before the setting, and the setter finds the place,
+//! or after it, and is refused. The setter writes the state of each place in the list; a future writes it each time it puts a
+//! waker in. Both use a read-modify-write of one atomic, so either the setter finds the waker or the future finds the place
+//! `WOKEN`.
 //!
-//! *Nobody waits for another.* The future that finds its place `WOKEN` is ready, and the setter that finds a future at its
-//! slot passes it by, since that future will see `WOKEN` when it leaves the slot. Wakers are cloned, woken and dropped
-//! when nothing is half done, so foreign code may do what it likes.
+//! *No thread waits for another.* A future that finds its place `WOKEN` is ready. A setter that finds a future using its slot
+//! skips it, since that future will see `WOKEN` when it leaves the slot. Wakers are cloned, woken and dropped only between
+//! complete steps, so foreign code may do anything.
 //!
 //! Invariants of this module's `unsafe`:
 //!
-//! - LISTED: each pointer to a place (in `head`, but for its bit) is null, or came out of a box when the place was pushed
-//!   to the list. No place is moved or freed before the list is dropped, and a `next` that was pushed does not change.
-//! - SLOT: a slot is touched by one at a time. Until its place is `WOKEN` that is who has set `BUSY`, until it unsets it.
-//!   `WOKEN` is set once, by the one setter: if it found the place `HELD` and not `BUSY`, the slot is the setter's from
-//!   then on; if it found it `BUSY`, the slot stays with the future that had set that, which finds that it cannot unset
-//!   it. The slot of a place that is not `HELD` is empty.
+//! - LISTED: each pointer to a place (in `head`, apart from its bit) is null, or came out of a box when the place was pushed to
+//!   the list. No place is moved or freed before the list is dropped, and `next` does not change after the push.
+//! - SLOT: one thread at a time accesses a slot. Until its place is `WOKEN`, it is the one that has set `BUSY`, until it unsets
+//!   it. `WOKEN` is set once, by the only setter. If the setter finds the place `HELD` and not `BUSY`, the slot is the setter's
+//!   from then on. If it finds it `BUSY`, the slot stays with the future that has set that, which then cannot unset it. The
+//!   slot of a place that is not `HELD` is empty.
 
 #![allow(unsafe_code, reason = "places that are shared between futures on any thread, without a lock")]
 
@@ -62,9 +62,10 @@ pub(super) struct Waiter {
     state: AtomicUsize,
     slot: UnsafeCell<Option<Waker>>,
     next: AtomicPtr<Waiter>,
-    /// Forbids to put it into the chain of spares.
+    /// While set, the place is not put into the chain of spares.
     is_spare: AtomicBool,
-    /// Written by who has set `is_spare`, until it is in the chain; then read by who has taken the chain.
+    /// Written by the future that has set `is_spare`, until the place is in the chain; then read by the one that has taken the
+    /// chain.
     next_spare: AtomicPtr<Waiter>,
 }
 
@@ -74,7 +75,7 @@ unsafe impl Sync for Waiter {}
 /// A signal, and the places of those that wait for it.
 pub(super) struct Waiters {
     head: AtomicPtr<Waiter>,
-    /// How many places of the list are not held, at least. Who takes one of this number finds a place.
+    /// A lower bound of the places that are not held. A future that subtracts one from it will find a place.
     free: AtomicUsize,
     spares: AtomicPtr<Waiter>,
     first: Waiter,
@@ -94,9 +95,9 @@ impl Waiters {
         self.head.load(Ordering::Acquire).addr() & SET != 0
     }
 
-    /// Sets the signal, and wakes all that wait. Without effect if it is set.
+    /// Sets the signal, and wakes everything that waits. Without effect if it is set.
     ///
-    /// If a waker panics, the others are woken all the same.
+    /// If a waker panics, the others are woken nevertheless.
     pub(super) fn set(&self) {
         struct Rest<I: Iterator<Item = Waker>>(I);
 
@@ -130,7 +131,7 @@ impl Waiters {
         if self.free.fetch_update(Ordering::Acquire, Ordering::Relaxed, take_one).is_err() {
             return self.push(waker);
         }
-        // One is there for this future. Others that look for theirs may be faster, and leave it another one.
+        // One is there for this future. Others may be faster at taking a place, but then leave another one.
         while !self.is_set() {
             let found = self.hold_spare(&mut waker);
             let found = found.or_else(|| self.list().find(|waiter| waiter.hold(&mut waker)));
@@ -150,7 +151,7 @@ impl Waiters {
             waiter.is_spare.swap(false, Ordering::AcqRel);
             found = waiter.hold(waker).then_some(waiter);
         }
-        // Few have come meanwhile.
+        // Only few can have come meanwhile.
         let mut others = self.spares.swap(chain, Ordering::AcqRel);
         while let Some(waiter) = self.get(others) {
             others = waiter.next_spare.load(Ordering::Relaxed);
@@ -231,7 +232,7 @@ impl Waiter {
         }
     }
 
-    /// Holds the place, and puts the waker in, if nobody holds it and the signal is not set.
+    /// Holds the place and puts the waker in, if it is not held and the signal is not set.
     fn hold(&self, waker: &mut Option<Waker>) -> bool {
         self.enter(0).is_some_and(|slot| {
             slot.replace(waker.take());
@@ -243,7 +244,7 @@ impl Waiter {
         })
     }
 
-    /// Puts this waker in place of the last one. Called by who holds the place. False: the signal is set.
+    /// Replaces the waker. Called by the future that holds the place. False if the signal is set.
     pub(super) fn renew(&self, waker: &Waker) -> bool {
         let Some(slot) = self.enter(HELD) else { return false };
         let last = slot.replace(None);
@@ -260,7 +261,7 @@ impl Waiter {
         is_same || self.put(waker.clone())
     }
 
-    /// Puts this waker in. Called by who holds the place, and has found it empty. False: the signal is set.
+    /// Puts the waker in. Called by the future that holds the place and has found it empty. False if the signal is set.
     fn put(&self, waker: Waker) -> bool {
         let Some(slot) = self.enter(HELD) else { return false };
         slot.replace(Some(waker));
@@ -270,13 +271,13 @@ impl Waiter {
         }
     }
 
-    /// Goes to the slot, if the state is this one.
+    /// Acquires the slot, if the state is this one.
     fn enter(&self, from: usize) -> Option<Slot<'_>> {
         let entered = self.state.compare_exchange(from, HELD | BUSY, Ordering::AcqRel, Ordering::Acquire);
         entered.is_ok().then_some(Slot(self))
     }
 
-    /// Forbids to wait here from now on. Takes the waker out. Called by the setter alone.
+    /// Takes the waker out; no future waits here from now on. Called only by the setter.
     fn close(&self) -> Option<Waker> {
         let held = self.state.fetch_or(WOKEN, Ordering::AcqRel) == HELD;
         // SAFETY: SLOT, by having found it held and not busy.
@@ -294,7 +295,7 @@ impl Slot<'_> {
         self.0.slot.with_mut(|slot| mem::replace(unsafe { &mut *slot }, waker))
     }
 
-    /// Leaves the place in this state. False: it is `WOKEN`, and the slot stays with this future.
+    /// Releases the slot, with this state. False if the place is `WOKEN`; the slot then stays with this future.
     fn leave(&self, to: usize) -> bool {
         self.0.state.compare_exchange(HELD | BUSY, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }

@@ -23,21 +23,21 @@ type OutputOf<T> = <<T as Entries>::Child as Child>::Output;
 /// The source, and the children that were drawn from it and have not ended.
 #[pin_project(PinnedDrop)]
 pub struct Drawn<S, T: Places, P, X> {
-    /// Until it has ended, or the gather is cancelled.
+    /// The source, until it has ended or the gather is cancelled.
     #[pin]
     source: Option<S>,
     #[pin]
     places: T,
     line: Line,
-    /// Of children that have ended, and of which something waits to be handed out: a line for each moment.
+    /// Children that have ended and whose output waits to be handed out: a line for each moment.
     waiting: [Line; 3],
     /// How many children were drawn.
     drawn: usize,
     /// How many of them have not ended.
     live: usize,
-    /// The source comes before the children in the next pass.
+    /// Whether the source comes before the children in the next pass.
     is_due: bool,
-    /// What is made of the output that stopped the gather, once its child has ended.
+    /// The output that stopped the gather, once its child has ended.
     stopped: Option<X>,
     policy: PhantomData<fn() -> P>,
 }
@@ -57,7 +57,7 @@ impl<S, T: Places, P, X> Drawn<S, T, P, X> {
         }
     }
 
-    /// Drops the source, then the children in index order. A panic does not keep the rest from being dropped.
+    /// Drops the source, then the children in index order. After a panic the rest is dropped too.
     fn drop_left(mut self: Pin<&mut Self>) {
         struct Rest<'a, S, T: Places, P, X>(Pin<&'a mut Drawn<S, T, P, X>>);
 
@@ -93,7 +93,7 @@ where
     T: Places<Child: Child>,
     P: Policy<Waits<T::Kept> = T::Waits> + Judge<OutputOf<T>, Kept = T::Kept, Stop = X>,
 {
-    /// Shows the child of a place to the visitor. Gives the place back if the child has ended, and nothing of it waits.
+    /// Visits the child of a place. Gives the place back if the child has ended and its output does not wait there.
     fn visit_place<V: Visitor>(self: Pin<&mut Self>, position: u32, visitor: &mut V) -> ControlFlow<()> {
         let mut this = self.project();
         let (mut entry, lend) = this.places.as_mut().lend(position);
@@ -132,7 +132,7 @@ enum Left<K, X> {
     Child,
     Nothing,
     Kept(K),
-    /// It ended, and with it the gather.
+    /// It ended and stopped the gather.
     Stopped(X),
 }
 
@@ -168,7 +168,7 @@ where
         self.lend.lend(cx, |cx| poll(child, cx))
     }
 
-    // `Pin::set` drops the child in place, and stores the new value even if that panics.
+    // `Pin::set` drops the child in place, and stores the new value even if the drop panics.
 
     #[inline]
     fn keep(mut self, end: End<C::Output>) {
@@ -235,7 +235,7 @@ where
     fn visit<V: Visitor>(mut self: Pin<&mut Self>, which: Visit, visitor: &mut V) -> ControlFlow<()> {
         match which {
             Visit::Woken { from, below } | Visit::Ahead { from, below } => {
-                // Ranges of positions, of children below an index.
+                // Ranges of positions; of these the children below an index.
                 for range in (Visit::Woken { from, below: usize::MAX }).ranges() {
                     let mut woken = self.as_mut().project().places.woken(range);
                     let mut flow = ControlFlow::Continue(());
@@ -350,7 +350,7 @@ where
 {
     type Item = T::Kept;
 
-    // In a line by index, and all within the range.
+    // The line is in index order, and all are within the range.
 
     fn first_kept(self: Pin<&mut Self>, _: Range<usize>, moment: Option<Moment>) -> Option<usize> {
         let mut this = self.project();
@@ -368,7 +368,7 @@ where
 
     fn take_kept_at(self: Pin<&mut Self>, index: usize) -> T::Kept {
         let mut this = self.project();
-        // One that is looked for is the first or the last of its line; one at which a pass ended may be anywhere.
+        // One that was searched for is the first or the last of its line; one at which a pass ended may be anywhere.
         let found = this.waiting.iter_mut().find_map(|line| {
             let ends = [line.first(), line.last()].into_iter().flatten();
             let candidates = ends.chain(line.first_from(this.places.as_mut(), index));

@@ -1,12 +1,12 @@
 //! Places on the heap: chunks that are made when children come, and freed when they have gone.
 //!
-//! A chunk has a waker block of its own, so that a child's waker finds its place by its address, and no chunk ever moves.
-//! The parent of that block is a child of the *root*, one more waker block: it has a position for the source, and one for
-//! each chunk. So a wake of a child marks its place in the chunk and, if it is the first one, the chunk in the root; and if
-//! that is the first one, it wakes the gather. A chunk is armed again as soon as its children had their turn, the root at
-//! the end of the poll.
+//! Each chunk has a waker block of its own, and never moves, so the waker of a child finds its place by its address. The parent
+//! of that block is a child of the *root*, one more waker block, which has a position for the source and one for each chunk. So
+//! a wake of a child marks its place in the chunk; if that is the first mark, it marks the chunk in the root; and if that is
+//! the first mark there, it wakes the gather. A chunk is armed again as soon as its children had their turn, the root at the
+//! end of the poll.
 //!
-//! A waker outlives its child: one that is woken late costs the next child in that place a needless poll.
+//! Wakers may outlive their child: a late wake costs the next child in that place a needless poll.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -37,16 +37,16 @@ const SOURCE: usize = 0;
 
 /// The places of a source, and what is kept of the children.
 pub struct Heap<C, W, K> {
-    /// By their numbers.
+    /// Indexed by their numbers.
     chunks: Vec<Option<Chunk<C, W>>>,
-    /// Chunks with children that may have room for more. A number that has none, or no chunk, is passed over.
+    /// Chunks with children that may have room for more. Numbers without room or without a chunk are skipped.
     roomy: Vec<u32>,
-    /// Chunks without a child. They are taken when no other has room, so that a chunk with few children may become empty.
+    /// Chunks without children. They are used only if no other has room, so that a chunk with few children may become empty.
     empty: Vec<u32>,
     /// Numbers without a chunk.
     free: Vec<u32>,
     root: WakerBlock,
-    /// The source is worth a poll.
+    /// Whether to poll the source.
     is_source_woken: bool,
     kept: AllKept<K>,
 }
@@ -54,9 +54,9 @@ pub struct Heap<C, W, K> {
 struct Chunk<C, W> {
     entries: Pin<Box<[Entry<C, W>]>>,
     wakers: WakerBlock,
-    /// A bit for each place that holds nothing.
+    /// A bit for each vacant place.
     vacant: usize,
-    /// Whether its number is among those that may have room.
+    /// Whether its number is in `roomy`.
     is_listed: bool,
 }
 
@@ -75,7 +75,7 @@ impl<C, W> Chunk<C, W> {
         self.vacant.count_ones() as usize == self.entries.len()
     }
 
-    /// Whether it has a child, and room for another.
+    /// Whether it has a child and room for another one.
     fn is_roomy(&self) -> bool {
         self.vacant != 0 && !self.is_empty()
     }
@@ -127,7 +127,7 @@ impl<C, W, K> Heap<C, W, K> {
         if number as usize + 1 >= self.root.children() {
             self.grow_root();
         }
-        // So that nothing is allocated later, when children come and go.
+        // So that nothing is allocated when children come and go.
         for numbers in [&mut self.roomy, &mut self.empty, &mut self.free] {
             numbers.reserve(self.chunks.len() - numbers.len());
         }
@@ -178,15 +178,15 @@ impl<C, W, K> Heap<C, W, K> {
         }
     }
 
-    /// Has the next child of a chunk that is woken mark the chunk in the root. If one was woken since its turn, the chunk
-    /// is marked at once.
+    /// From now on the next child of the chunk that is woken marks the chunk in the root. If one was woken since its turn, the
+    /// chunk is marked at once.
     fn arm(&mut self, number: usize) {
         if let Some(chunk) = &mut self.chunks[number] {
             self.root.with_waker(number + 1, |waker| chunk.wakers.rearm(waker));
         }
     }
 
-    /// Twice as many chunks. What was woken in the old root is seen when the chunks are armed anew.
+    /// Makes room for twice as many chunks. Wakes in the old root are seen when the chunks are armed again.
     #[cold]
     fn grow_root(&mut self) {
         self.root = WakerBlock::lasting(2 * self.root.children() + 1);
@@ -244,7 +244,7 @@ impl<C, W, K> Places for Heap<C, W, K> {
 
     fn rearm(self: Pin<&mut Self>, waker: &Waker) {
         let this = self.get_mut();
-        // What could be drawn was drawn.
+        // All that could be drawn was drawn.
         this.trim(1 + this.used());
         this.root.rearm(waker);
     }
@@ -279,7 +279,7 @@ impl<C, W, K> Places for Heap<C, W, K> {
             return this.list(number);
         }
         this.empty.push(number);
-        // Where it never comes to rest.
+        // For a source that always has more.
         this.trim(MOST_EMPTY + this.used());
     }
 
@@ -298,7 +298,7 @@ impl<C, W, K> Places for Heap<C, W, K> {
         let Woken { ahead, chunk: turn } = woken;
         while ahead.start < ahead.end {
             let Some(number) = *turn else {
-                // The turn of a chunk comes when its own range is not over.
+                // A chunk has its turn while a part of its range is ahead.
                 let (first, end) = (ahead.start / WIDTH, ahead.end.div_ceil(WIDTH));
                 let number = this.root.take_woken(first + 1..end + 1)? - 1;
                 ahead.start = ahead.start.max(number * WIDTH);
@@ -365,10 +365,10 @@ impl<C, W, K> Places for Heap<C, W, K> {
     }
 }
 
-/// What is kept of all children, in the order in which they were drawn.
+/// The kept outputs of all children, in the order in which they were drawn.
 struct AllKept<K> {
     by_index: Vec<Option<K>>,
-    /// Used in its place if a `K` has no size, and so none can be told from another: these take no memory.
+    /// Used instead if `K` is zero-sized, so that the values cannot be told apart and take no memory.
     sizeless: Vec<K>,
 }
 

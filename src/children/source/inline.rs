@@ -1,4 +1,4 @@
-//! Places within the gather itself, for a source without an allocator.
+//! Places in the gather itself, for a source without an allocator.
 
 use core::array;
 use core::marker::PhantomData;
@@ -18,9 +18,9 @@ use crate::children::array::element;
 pub struct Inline<C, W, K, const N: usize> {
     #[pin]
     entries: [Entry<C, W>; N],
-    /// Whether a place holds nothing.
+    /// Whether each place is vacant.
     is_vacant: [bool; N],
-    /// Nothing is stored of it.
+    /// Outputs are not stored.
     kept: PhantomData<fn(K)>,
 }
 

@@ -23,7 +23,7 @@ pub struct Entry<C, W> {
 pub enum Content<C, W> {
     Nothing,
     Child(#[pin] C),
-    /// What is kept of a child that has ended, until it is handed out.
+    /// The output of a child that has ended, until it is handed out.
     Waits(W),
 }
 
@@ -35,7 +35,7 @@ impl<C, W> Content<C, W> {
         }
     }
 
-    /// Leaves nothing.
+    /// Nothing.
     pub(super) fn take_waiting(self: Pin<&mut Self>) -> Option<W> {
         match self.project_replace(Content::Nothing) {
             ContentOwned::Waits(waits) => Some(waits),
@@ -61,7 +61,7 @@ impl<C, W> Entry<C, W> {
 /// Where places are found by their positions.
 pub trait Entries {
     type Child;
-    /// What is kept of a child in its place.
+    /// What is kept in the place of a child.
     type Waits;
 
     fn entry(self: Pin<&mut Self>, position: u32) -> Pin<&mut Entry<Self::Child, Self::Waits>>;
@@ -102,7 +102,7 @@ impl Line {
         }
     }
 
-    /// The first place with a child of at least this index. Takes time for those behind it.
+    /// The first place whose child has at least this index. Takes time for each child behind it.
     pub(super) fn first_from<T: Entries>(&self, mut entries: Pin<&mut T>, index: usize) -> Option<u32> {
         if index == 0 {
             return self.first();
@@ -113,7 +113,7 @@ impl Line {
         }
     }
 
-    /// The last place with a child below this index. Takes time for those behind it.
+    /// The last place whose child is below this index. Takes time for each child behind it.
     pub(super) fn last_below<T: Entries>(&self, mut entries: Pin<&mut T>, index: usize) -> Option<u32> {
         let mut at = position(self.last);
         while let Some(candidate) = at {
@@ -125,7 +125,7 @@ impl Line {
         at
     }
 
-    /// Puts a place where its index belongs. Takes time for those behind it.
+    /// Inserts a place by the index of its child. Takes time for each child behind it.
     pub(super) fn insert<T: Entries>(&mut self, mut entries: Pin<&mut T>, new: u32, index: usize) {
         let (mut previous, mut next) = (self.last, NOBODY);
         while let Some(candidate) = position(previous) {
