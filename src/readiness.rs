@@ -85,7 +85,8 @@ use core::ptr::NonNull;
 use core::task::Waker;
 
 use self::block::{Group, Header, Lazy, Marks, group_of, is_small, low_bits, release};
-use self::parent::{Armed, Hints};
+use self::parent::{Armed, Hints, WOKEN};
+use self::pass::mask;
 pub(crate) use self::pass::{OpenGroup, Pass, Turn};
 pub(crate) use self::sync::WIDTH;
 use self::sync::{AtomicUsize, Ordering};
@@ -277,18 +278,38 @@ impl WakerBlock {
 impl WakerBlock {
     /// Takes the first child in a range of indices that was woken: it no longer counts as woken.
     pub(crate) fn take_woken(&mut self, range: Range<usize>) -> Option<usize> {
+        if self.is_small() {
+            // All of the range are taken at once; those that are not returned now count as woken by the owner's word.
+            let ahead = mask(range.start, 0) & !mask(range.end, 0) & !WOKEN;
+            self.woken |= self.header().map_or(0, |header| take_bits(&header.parent.state, ahead));
+            let woken = self.woken & ahead;
+            self.woken &= !(woken & woken.wrapping_neg());
+            return (woken != 0).then(|| woken.trailing_zeros() as usize);
+        }
         let mut pass = Pass::new([range, 0..0]);
-        while let Some((number, turn)) = pass.next_group(self) {
-            let mut group = self.open(number, turn);
-            if let Some(position) = group.next_woken() {
-                return Some(group.index(position));
+        while let Some((number, ahead)) = pass.next_marked(self) {
+            // SAFETY: COUNTED, WITHIN.
+            let ready = &unsafe { self.group_at(number).as_ref() }.ready;
+            let woken = ready.load(Ordering::Relaxed) & ahead;
+            let taken = take_bits(ready, woken & woken.wrapping_neg());
+            if self.summary_words() != 0 && ready.load(Ordering::Acquire) != 0 {
+                self.lazy.mark(number);
+            }
+            if taken != 0 {
+                return Some(number * WIDTH + taken.trailing_zeros() as usize);
             }
         }
         None
     }
 
     pub(crate) fn take_wake(&mut self, child: usize) {
-        self.open(child / WIDTH, Turn::NONE).take_wake(child % WIDTH);
+        self.woken &= !bit(child);
+        if !self.is_small() {
+            // SAFETY: COUNTED, WITHIN.
+            take_bits(&unsafe { self.group_at(child / WIDTH).as_ref() }.ready, bit(child));
+        } else if let Some(header) = self.header() {
+            take_bits(&header.parent.state, bit(child));
+        }
     }
 
     /// Calls `poll` with the waker of a child, one of the block, since a wake of a lent one would not be looked for.
@@ -359,6 +380,16 @@ impl Drop for WakerBlock {
         // destructor may panic.
         drop(parent);
     }
+}
+
+/// Unsets these bits. Returns those that were set.
+#[inline]
+fn take_bits(word: &AtomicUsize, bits: usize) -> usize {
+    if word.load(Ordering::Relaxed) & bits == 0 {
+        return 0;
+    }
+    // A swap is the faster of the two.
+    if bits == usize::MAX { word.swap(0, Ordering::AcqRel) } else { word.fetch_and(!bits, Ordering::AcqRel) & bits }
 }
 
 fn bit(child: usize) -> usize {

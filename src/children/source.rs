@@ -57,7 +57,7 @@ type StopOf<S, P> = <P as Judge<OutputOf<S>>>::Stop;
 /// begins with the source, and polls its children after the woken ones.
 ///
 /// *Complexity.* A wake takes constant time, without a lock, from any thread; a poll takes O(woken children). Children are
-/// kept in chunks of 8 to 64 places (up to 32 on 32 bits), which never move and are used again. So no allocation is made per
+/// kept in chunks of 8 to 63 places (up to 31 on 32 bits), which never move and are used again. So no allocation is made per
 /// child, and memory follows the number of children that are alive: on 64 bits about 20 bytes each, beside the child itself.
 ///
 /// After a peak, memory shrinks by itself. A poll that has drawn all there was frees the empty chunks, except as many as

@@ -11,7 +11,7 @@ use super::block::{Group, Lazy, Marks};
 use super::parent::WOKEN;
 use super::sync::{AtomicUsize, Ordering, WIDTH};
 use super::waker::{Lent, raw_of};
-use super::{WakerBlock, bit};
+use super::{WakerBlock, bit, take_bits};
 
 /// A pass over the groups of the woken children. It does not borrow the block, which is written to meanwhile.
 pub(crate) struct Pass {
@@ -57,7 +57,7 @@ impl Pass {
 
     /// The number of the next marked group in the range, and which of its positions are in the range. Removes the mark.
     #[inline]
-    fn next_marked(&mut self, block: &WakerBlock) -> Option<(usize, usize)> {
+    pub(super) fn next_marked(&mut self, block: &WakerBlock) -> Option<(usize, usize)> {
         let end = self.range.end.div_ceil(WIDTH).min(block.groups());
         let parent = &block.header()?.parent;
         let words = block.summary_words();
@@ -97,7 +97,7 @@ impl Pass {
 
 /// The positions from an index on, in the group that begins with this one.
 #[inline]
-fn mask(from: usize, first: usize) -> usize {
+pub(super) fn mask(from: usize, first: usize) -> usize {
     match from.saturating_sub(first) {
         skipped if skipped < WIDTH => usize::MAX << skipped,
         _ => 0,
@@ -220,16 +220,7 @@ impl<'a> OpenGroup<'a> {
     /// Takes those of these bits that wakers have set.
     #[inline]
     fn take_ready(&self, bits: usize) -> usize {
-        let Some(ready) = self.ready() else { return 0 };
-        if ready.load(Ordering::Relaxed) & bits == 0 {
-            return 0;
-        }
-        // A swap is the faster of the two.
-        if bits == usize::MAX {
-            ready.swap(0, Ordering::AcqRel)
-        } else {
-            ready.fetch_and(!bits, Ordering::AcqRel) & bits
-        }
+        self.ready().map_or(0, |ready| take_bits(ready, bits))
     }
 
     /// The child no longer counts as woken.

@@ -22,8 +22,12 @@ use super::places::{Lend, Places};
 use crate::children::array::element;
 use crate::readiness::{WIDTH, WakerBlock};
 
-/// The first chunk has as many places; each has twice as many as the one before it, up to the width of a word.
+/// The first chunk has this many places; each next one has twice as many, up to [`MOST`].
 const FIRST: usize = 8;
+
+/// One less than the width of a word, so that one word of the waker block has a bit for each place and one for its parent.
+/// The positions of a chunk are those of a word nevertheless.
+const MOST: usize = WIDTH - 1;
 
 /// At the end of a poll that is pending as many empty chunks are kept as there are others, and one more: so a number of
 /// children that goes up and down does not allocate each time. Within polls, which draw little by little, so many more.
@@ -65,7 +69,7 @@ impl<C, W, K> Unpin for Heap<C, W, K> {}
 
 impl<C, W> Chunk<C, W> {
     fn new(number: u32) -> Self {
-        let places = WIDTH.min(FIRST << number.min(WIDTH.ilog2()));
+        let places = MOST.min(FIRST << number.min(WIDTH.ilog2()));
         let entries: Box<[_]> = (0..places).map(|_| Entry::vacant()).collect();
         let vacant = usize::MAX >> (usize::BITS as usize - places);
         Chunk { entries: entries.into(), wakers: WakerBlock::lasting(places), vacant, is_listed: false }
