@@ -3,6 +3,8 @@
 
 # The version that the steps `features`, `msrv` and `minimal-versions` install.
 cargo_hack=0.6.46
+# The tests that `cargo test` leaves out unless they are named.
+left_out=(--test conformance --test faults --test property)
 # For the steps that must name the target.
 host=x86_64-unknown-linux-gnu
 
@@ -63,8 +65,8 @@ with_sources() {
 copy_to() {
     rm -rf "$1"
     mkdir -p "$1"
-    tar -c --exclude=./{target,.git,Cargo.lock,benches,examples/package} . | tar -x -C "$1"
-    sed -i '/^members = /d' "$1/Cargo.toml"
+    tar -c --exclude=./{target,.git,Cargo.lock,benches,examples/first,examples/package} . | tar -x -C "$1"
+    sed -i '/^\(default-\)\?members = /d' "$1/Cargo.toml"
 }
 
 # Runs a command beside a PostgreSQL server of its own, with its address in `DATABASE_URL`.

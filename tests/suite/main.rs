@@ -10,7 +10,8 @@
 //! What is not here is a binary of its own, for a reason: `allocation` has an allocator that counts; `budget` sends
 //! signals to its process; `resources` starts processes, which inherit what is open; `threads` keeps every core busy;
 //! `faults` and `property` run longer with a variable; `tracing` needs that feature; `compile_fail` runs the compiler;
-//! `conformance` is a binary so that both are built at once.
+//! `conformance` is a binary so that both are built at once. `cargo test` runs `conformance`, `faults` and `property` only
+//! when they are named.
 
 // Named, so that it is linked: under ThreadSanitizer everything that embassy-sync could call must be there.
 use critical_section as _;
