@@ -4,7 +4,7 @@
 //!
 //! A lost wake is a deadlock of `block_on`, which loom reports, as it does leaks and use after free of the block.
 //!
-//! Who meets whom, and where it is modelled:
+//! What meets what, and where it is modelled:
 //!
 //! - a wake, and the pass that takes ready bits, marks and hints: `two_wakers_against_the_poller`,
 //!   `a_wake_after_the_turn_is_not_lost`, `a_wake_while_a_used_mark_is_taken_away`; one that goes round and is cut:
@@ -20,9 +20,12 @@
 //! - a wake in which the parent panics, and a poll, or the end: `a_parent_that_is_put_back_loses_no_later_wake`,
 //!   `a_parent_that_is_put_back_is_not_kept_by_one_that_is_gone`;
 //! - a wake, a clone or a drop, and the last reference: `wake_against_drop_of_the_gather`,
-//!   `clone_and_drop_against_the_last_reference`.
+//!   `clone_and_drop_against_the_last_reference`;
+//! - a wake in a chunk of a source, and the poll of the chunk under its root, or their drop:
+//!   `two_wakers_under_a_root_against_the_poller`, `a_wake_under_a_root_against_the_drop_of_the_group`.
 
 mod lent;
+mod source;
 
 use core::future::poll_fn;
 use core::ops::ControlFlow;
@@ -86,12 +89,17 @@ fn poll_until(block: &mut WakerBlock, wanted: &[usize]) {
     }));
 }
 
-/// Each thread is interrupted at most three times, where `LOOM_MAX_PREEMPTIONS` does not say otherwise.
+/// Each thread is interrupted at most three times, unless `LOOM_MAX_PREEMPTIONS` is set.
 fn model(name: &str, model: impl Fn() + Send + Sync + 'static) {
+    model_interrupted(3, name, model);
+}
+
+/// The same, but a thread is interrupted at most so often: for longer models.
+fn model_interrupted(most: usize, name: &str, model: impl Fn() + Send + Sync + 'static) {
     let runs = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = runs.clone();
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(3);
+    builder.preemption_bound.get_or_insert(most);
     builder.check(move || {
         counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         model();
