@@ -216,6 +216,7 @@ fn a_vec_takes_two_allocations_for_any_number_of_children() {
 }
 
 #[test]
+#[expect(clippy::result_large_err, reason = "an error that is large is what is tested")]
 fn a_failure_takes_a_box_for_the_error_and_no_other_end_does() {
     for (errs, boxes) in [(true, 1), (false, 0)] {
         let all = gather(vec![ready(if errs { Err([0u8; 1000]) } else { Ok(()) })]);
