@@ -254,7 +254,7 @@ pub trait IntoChild: Sized {
 impl<C: Child> IntoChild for C {
     type Child = C;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn into_child(self) -> C {
         self
     }

@@ -256,7 +256,7 @@ pub enum Visit {
 
 impl Visit {
     /// The indices, one range after the other.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn ranges(self) -> [Range<usize>; 2] {
         match self {
             Visit::Woken { from, below } => {
@@ -329,7 +329,7 @@ pub trait Place: Sized {
     /// Drops the child, and keeps nothing.
     fn discard(self);
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn poll(mut self, cx: &mut Context<'_>) -> Step {
         match self.poll_with(cx, Child::poll_child) {
             Poll::Pending if Self::Child::SHOWS => match self.child().output() {
@@ -349,7 +349,7 @@ pub trait Place: Sized {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn cancel(mut self, is_cause: bool) -> OnCancel {
         if !Self::Child::DRAINS {
             self.end(End::Dropped, false);
@@ -362,20 +362,20 @@ pub trait Place: Sized {
         answer
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn drain(mut self, cx: &mut Context<'_>, is_cause: bool) -> Step {
         let polled = self.poll_with(cx, Child::poll_drain);
         self.drained(polled, is_cause)
     }
 
     /// Polls a child that is not told yet although the cause is set.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn poll_late(mut self, cx: &mut Context<'_>, is_cause: bool) -> Step {
         let polled = self.poll_with(cx, Child::poll_child);
         self.drained(polled.map(Some), is_cause)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn drained(self, polled: Poll<Option<OutputOf<Self>>>, is_cause: bool) -> Step {
         match polled {
             Poll::Pending => Step::Pending,
@@ -387,7 +387,7 @@ pub trait Place: Sized {
     }
 
     /// Drops the child before its end. An output that it shows is not lost.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn cut_off(mut self, end: End<OutputOf<Self>>, is_cause: bool) {
         let shown = if Self::Child::SHOWS { self.child().take_output() } else { None };
         let end = match shown {
@@ -398,7 +398,7 @@ pub trait Place: Sized {
     }
 
     /// Handles an end after the cause, which may be this child's own output.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self, end: End<OutputOf<Self>>, is_cause: bool) {
         // A child that is the cause and has not ended has shown its output.
         let is_cause = Self::Child::SHOWS && is_cause;

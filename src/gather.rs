@@ -57,7 +57,7 @@ pub struct Gather<C: Indexed, K = Cancelling, S = NoSignal, L = Unbounded> {
 type Output<C, S> = <<C as Children>::Policy as Policy>::Output<<C as Children>::Kept, <C as Children>::Stop, S>;
 
 impl<C: Children, K, S, L> Gather<C, K, S, L> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn new(children: C, cancelling: K, signal: S, concurrency: L) -> Self {
         Gather {
             children,
@@ -107,7 +107,7 @@ where
     L: Concurrency,
 {
     /// One poll, from the running children to the result.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn step_with(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -121,7 +121,7 @@ where
     }
 
     /// One poll of the children. Ready with the cause when none is left.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn advance(self: Pin<&mut Self>, cx: &mut Context<'_>, observe: impl FnOnce(usize, Pin<&mut C>)) -> Poll<Cause> {
         let mut this = self;
         if matches!(this.as_mut().project().progress.phase, Phase::Unpolled | Phase::Running) {
@@ -144,7 +144,7 @@ where
     }
 
     /// Polls the running children, and starts those that may start. The cause, once there is one.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn run(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Cause> {
         let mut this = self.project();
         let is_first = matches!(this.progress.phase, Phase::Unpolled);
@@ -183,7 +183,7 @@ where
     }
 
     /// Sets the cause, and tells or drops every pending child; in reverse, from the last one to the first that drains.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn cancel_children(self: Pin<&mut Self>, cause: Cause) {
         let mut this = self.project();
         let cancelling = this.cancelling.project();
@@ -215,7 +215,7 @@ where
     }
 
     /// Polls the told children, and the grace before and after them. Ready when no child is left.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn drain(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         let mut children = this.children;
@@ -247,7 +247,7 @@ where
         Poll::Ready(())
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn resolve(mut self: Pin<&mut Self>, cause: Cause) -> Option<Output<C, S>> {
         self.as_mut().end_settings();
         let mut this = self.as_mut().project();
@@ -262,7 +262,7 @@ where
         output
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end_settings(self: Pin<&mut Self>) {
         let this = self.project();
         let cancelling = this.cancelling.project();
@@ -271,7 +271,7 @@ where
         cancelling.hook.end();
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn close(self: Pin<&mut Self>, cause: Cause) {
         let this = self.project();
         this.children.clear();
@@ -313,7 +313,7 @@ where
 {
     type Output = Output<C, S>;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn step(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Output<C, S>>> {
         self.step_with(cx, |_, _| ())
     }
@@ -327,7 +327,7 @@ where
         begins
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn assert_pollable(self: Pin<&mut Self>) {
         match self.project().progress.phase {
             Phase::Ended => panic!("`Gather` polled after completion"),
@@ -336,7 +336,7 @@ where
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn enter(self: Pin<&mut Self>) -> Scope {
         let this = self.project();
         if matches!(this.progress.phase, Phase::Unpolled) {
@@ -345,7 +345,7 @@ where
         this.scope.take()
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn leave(self: Pin<&mut Self>, scope: Scope) {
         let this = self.project();
         match this.progress.phase {
@@ -362,7 +362,7 @@ where
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn poison(self: Pin<&mut Self>) {
         let this = self.project();
         this.progress.phase = Phase::Panicked;
@@ -381,7 +381,7 @@ where
 {
     type Output = <Self as Handshake>::Output;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.poll_end(cx).map(|output| output.expect("nothing but a signal or a parent cancels"))
     }

@@ -31,7 +31,7 @@ pub trait Handshake {
     /// Drops everything it holds; polling it panics from now on. Called while a panic unwinds, so a second panic aborts.
     fn poison(self: Pin<&mut Self>);
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Output>> {
         self.as_mut().assert_pollable();
         let mut guard = Guard::enter(self);
@@ -57,7 +57,7 @@ pub(crate) struct Guard<'a, H: Handshake + ?Sized> {
 }
 
 impl<'a, H: Handshake + ?Sized> Guard<'a, H> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn enter(mut future: Pin<&'a mut H>) -> Self {
         let scope = future.as_mut().enter();
         let mut guard = Guard { future, entered: None };
@@ -65,7 +65,7 @@ impl<'a, H: Handshake + ?Sized> Guard<'a, H> {
         guard
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn leave(mut self) {
         if let Some(entered) = self.entered.take() {
             let scope = entered.exit();
@@ -96,7 +96,7 @@ pub struct GroupChild<H> {
 }
 
 impl<H> GroupChild<H> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn new(future: H) -> Self {
         GroupChild { future }
     }

@@ -66,7 +66,7 @@ impl Policy for FailFast {
         Cause::Failed(index)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn resolve<K, X, S: Signal>(_: Cause, left: Left<K, X>) -> Option<S::Resolved<Result<K, X>>> {
         S::resolve(match left {
             Left::Kept(values) => Some(Ok(values)),
@@ -112,7 +112,7 @@ impl Policy for Settle {
         unreachable!("settle is not stopped by a child")
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn resolve<K, X, S: Signal>(_: Cause, left: Left<K, X>) -> Option<S::Resolved<K>> {
         S::resolve(match left {
             Left::Kept(outputs) => Some(outputs),
@@ -162,7 +162,7 @@ impl Policy for Any {
         Cause::Won(index)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn resolve<K, X, S: Signal>(_: Cause, left: Left<K, X>) -> Option<S::Resolved<Result<X, K>>> {
         S::resolve(match left {
             Left::Kept(errors) => Some(Err(errors)),
@@ -206,7 +206,7 @@ impl Policy for Race {
         Cause::Won(index)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn resolve<K, X, S: Signal>(_: Cause, left: Left<K, X>) -> Option<S::Resolved<X>> {
         S::resolve(match left {
             Left::Stop(output) => Some(output),
@@ -263,7 +263,7 @@ impl<P: Policy> Policy for Reporting<P> {
         P::cause(index)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn resolve<K, X, S: Signal>(cause: Cause, left: Left<K, X>) -> Option<Report<K>> {
         match left {
             Left::Kept(outcomes) => Some(Report { cause, outcomes }),

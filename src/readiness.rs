@@ -196,7 +196,7 @@ impl WakerBlock {
     }
 
     /// The children of a group, to be visited.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn open(&mut self, number: usize, turn: Turn) -> OpenGroup<'_> {
         OpenGroup::new(self, number, turn)
     }

@@ -127,39 +127,39 @@ impl Entered {
 
 #[cfg(not(feature = "tracing"))]
 impl Scope {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) const fn closed() -> Self {
         Scope {}
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn open(_: Span) -> Self {
         Scope {}
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn take(&mut self) -> Self {
         Scope {}
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn enter(self) -> Entered {
         Entered {}
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn pause(&mut self, _: Scope, loses: impl FnOnce() -> Loses) {
         // Used, but not computed.
         let _ = loses;
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn close(self) {}
 }
 
 #[cfg(not(feature = "tracing"))]
 impl Entered {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn exit(self) -> Scope {
         Scope {}
     }

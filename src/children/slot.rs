@@ -64,12 +64,12 @@ where
         matches!(self, Slot::Live(_))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_live(self: Pin<&mut Self>) -> bool {
         matches!(self.project(), SlotProj::Live(_))
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn discard_kept(mut self: Pin<&mut Self>) {
         if let SlotProj::Kept(_) = self.as_mut().project() {
             self.set(Slot::Empty);
@@ -83,7 +83,7 @@ where
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn take_stop(self: Pin<&mut Self>) -> X {
         match self.project_replace(Slot::Empty) {
             SlotOwned::Stopped(stop) => stop,
@@ -91,18 +91,18 @@ where
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn clear(mut self: Pin<&mut Self>) {
         self.set(Slot::Empty);
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn live(mut self: Pin<&mut Self>) -> Option<impl Place> {
         matches!(self.as_mut().project(), SlotProj::Live(_))
             .then_some(LiveSlot { slot: self, policy: PhantomData::<P> })
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn take_kept(self: Pin<&mut Self>) -> K {
         match self.project_replace(Slot::Empty) {
             SlotOwned::Kept(kept) => kept,
@@ -135,7 +135,7 @@ where
     type Child = C;
     type Policy = P;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn child(&mut self) -> Pin<&mut C> {
         match self.slot.as_mut().project() {
             SlotProj::Live(child) => child,
@@ -145,17 +145,17 @@ where
 
     // `Pin::set` drops the child in place, and stores the new value even if the drop panics.
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn keep(mut self, end: End<C::Output>) {
         self.slot.set(Slot::Kept(P::keep(end)));
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn stop(mut self, output: C::Output) {
         self.slot.set(Slot::Stopped(P::stop(output)));
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn discard(mut self) {
         self.slot.set(Slot::Empty);
     }

@@ -15,7 +15,7 @@ use crate::child::{Child, IntoChild};
 use crate::judge::{Judge, Moment, Policy};
 
 /// A bit for each index of a range, of those that a tuple can have.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn bits(range: Range<usize>) -> u32 {
     (1 << range.end.min(16)) - (1 << range.start.min(16))
 }
@@ -67,7 +67,7 @@ macro_rules! tuples {
         {
             type Children = $Slots<P, $(SlotOf<$C, P>),*>;
 
-            #[inline(always)]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn into_children(self) -> Self::Children {
                 let ($($child,)*) = self;
                 $Slots { $($child: Slot::Live($child.into_child()),)* policy: PhantomData }
@@ -103,7 +103,7 @@ macro_rules! tuples {
                 })*
             }
 
-            #[inline(always)]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn is_live(self: Pin<&mut Self>) -> bool {
                 let mut this = self.project();
                 false $(|| this.$child.as_mut().is_live())*
@@ -118,13 +118,13 @@ macro_rules! tuples {
                 last
             }
 
-            #[inline(always)]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn start(self: Pin<&mut Self>) {}
 
-            #[inline(always)]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn rearm(self: Pin<&mut Self>, _: &Waker) {}
 
-            #[inline(always)]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn visit<V_: Visitor>(self: Pin<&mut Self>, which: Visit, visitor: &mut V_) -> ControlFlow<()> {
                 let mut this = self.project();
                 let [mut bits, mut later] = which.ranges().map(bits);
@@ -147,13 +147,13 @@ macro_rules! tuples {
                 $(this.$child.as_mut().discard_kept();)*
             }
 
-            #[inline(always)]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn take_kept(self: Pin<&mut Self>) -> Self::Kept {
                 let mut this = self.project();
                 ($(this.$child.as_mut().take_kept(),)*)
             }
 
-            #[inline(always)]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn take_stop(self: Pin<&mut Self>, index: usize) -> Self::Stop {
                 let mut this = self.project();
                 match index {
@@ -170,7 +170,7 @@ macro_rules! tuples {
                 }
             }
 
-            #[inline(always)]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn clear(self: Pin<&mut Self>) {
                 let mut this = self.project();
                 $(this.$child.as_mut().clear();)*

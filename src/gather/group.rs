@@ -71,7 +71,7 @@ use crate::settings::window::Window;
 /// let failing = gather([std::future::ready(Err::<(), _>("a")), std::future::ready(Err("b"))]);
 /// assert_eq!(pollster::block_on(failing), Err("a"));
 /// ```
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub fn gather<I: Container>(children: I) -> Group<I> {
     Group { children, cancelling: Cancelling::default(), signal: NoSignal, concurrency: Unbounded, policy: PhantomData }
 }
@@ -230,7 +230,7 @@ where
     type Output = <Self::IntoFuture as Future>::Output;
     type IntoFuture = Gather<I::Children, Cancelling<G, H, R>, S, L>;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn into_future(self) -> Self::IntoFuture {
         let Group { children, cancelling, signal, concurrency, policy: _ } = self;
         Gather::new(children.into_children(), cancelling, signal, concurrency)
@@ -243,7 +243,7 @@ where
 {
     type Child = GroupChild<<Self as IntoFuture>::IntoFuture>;
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn into_child(self) -> Self::Child {
         GroupChild::new(self.into_future())
     }

@@ -48,7 +48,7 @@ pub(super) enum PassEnd {
 
 impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
     /// Polls the children once, starts those for which there is room, and records where the next pass begins.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn pass<C: Children, const DRAINS: bool>(
         self,
         mut children: Pin<&mut C>,
@@ -100,13 +100,13 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
     }
 
     /// Polls the child that was told last, which is the last live one, whether it was woken or not.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn drain_told<C: Children>(self, children: Pin<&mut C>) {
         let told = Visit::All { from: self.order.told_from() };
         let _ = children.visit(told, &mut First(&mut self.into_pass::<true>(false)));
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn into_pass<const DRAINS: bool>(self, may_cut: bool) -> Pass<'a, 'b, L, R, DRAINS> {
         // The first pass of a drain polls every child, so that all clean-ups begin.
         let is_through = DRAINS && self.is_first;
@@ -134,7 +134,7 @@ impl PassEnd {
     }
 
     /// Ends a poll that is pending.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn wait<C: Children>(self, children: Pin<&mut C>, waker: &Waker) {
         match self {
             PassEnd::Cut(_) | PassEnd::Drew => waker.wake_by_ref(),
@@ -149,7 +149,7 @@ impl PassEnd {
 struct First<'a, V>(&'a mut V);
 
 impl<V: Visitor> Visitor for First<'_, V> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit(&mut self, index: usize, place: impl Place) -> ControlFlow<()> {
         let _ = self.0.visit(index, place);
         ControlFlow::Break(())
@@ -234,7 +234,7 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Pass<'_, '_, L, R, DRAINS> {
 }
 
 impl<L: Concurrency, R: Order, const DRAINS: bool> Visitor for Pass<'_, '_, L, R, DRAINS> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit(&mut self, index: usize, place: impl Place) -> ControlFlow<()> {
         let Turn { cx, concurrency, order, cause, is_first } = &mut self.turn;
         let is_told = DRAINS && index >= order.told_from();
@@ -319,7 +319,7 @@ pub(super) struct Cancel<'a, L> {
 }
 
 impl<L: Concurrency> Visitor for Cancel<'_, L> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit(&mut self, index: usize, place: impl Place) -> ControlFlow<()> {
         let is_kept = keeps_all(&place);
         match place.cancel(self.cause == Some(index)) {
@@ -375,7 +375,7 @@ impl<L: Concurrency, R: Order> Abandon<'_, L, R> {
 }
 
 impl<L: Concurrency, R: Order> Visitor for Abandon<'_, L, R> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn visit(&mut self, index: usize, mut place: impl Place) -> ControlFlow<()> {
         // A child that was not told yet loses its clean-up too, if it has one.
         let loses = !R::IN_REVERSE || index >= self.order.told_from() || place.child().drains();

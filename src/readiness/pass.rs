@@ -24,14 +24,14 @@ pub(crate) struct Pass {
 
 impl Pass {
     /// Over the first range, then over the second one, in index order. The second one ends where the first one begins.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn new([range, rest]: [Range<usize>; 2]) -> Self {
         Pass { next: range.start / WIDTH, range, rest }
     }
 
     /// The number of the next group in which a child was woken, even if it was marked during the pass, and the turn of its
     /// children.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn next_group(&mut self, block: &mut WakerBlock) -> Option<(usize, Turn)> {
         if block.is_small() {
             let [range, rest] = [&mut self.range, &mut self.rest].map(|range| mem::replace(range, 0..0));
@@ -152,7 +152,7 @@ pub(crate) struct OpenGroup<'a> {
 }
 
 impl<'a> OpenGroup<'a> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn new(block: &'a mut WakerBlock, number: usize, turn: Turn) -> Self {
         // SAFETY: COUNTED, WITHIN, for as long as the block is borrowed.
         let group = (!block.is_small()).then(|| unsafe { block.group_at(number).as_ref() });
@@ -282,7 +282,7 @@ impl<'a> OpenGroup<'a> {
 }
 
 impl Drop for OpenGroup<'_> {
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn drop(&mut self) {
         let Marks { live, .. } = self.marks;
         // Ended children are never polled again, so discard their wakes.
