@@ -253,6 +253,11 @@ impl<C, W, K> Places for Heap<C, W, K> {
         this.root.rearm(waker);
     }
 
+    fn keep_source_wake(self: Pin<&mut Self>) {
+        let this = self.get_mut();
+        this.is_source_woken |= this.root.take_woken(SOURCE..SOURCE + 1).is_some();
+    }
+
     fn poll_source<S: Stream>(self: Pin<&mut Self>, source: Pin<&mut S>, _: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.get_mut();
         if this.root.take_woken(SOURCE..SOURCE + 1).is_none() && !this.is_source_woken {

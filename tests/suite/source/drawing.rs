@@ -435,3 +435,57 @@ fn a_source_that_is_due_is_drawn_from_when_there_is_room_again() {
         assert!(world.wakes.take() > 0, "{} are left", feed.left());
     }
 }
+
+#[test]
+fn a_wake_of_a_source_that_is_gone_wakes_the_group_once() {
+    let world = World::new();
+    let (feed, source) = Feed::new(&world.log);
+    let mut all = pin!(gather(from_stream(source)).into_future());
+    let [(a, gate_a), (b, gate_b)] = ["a", "b"].map(|name| probe(&world, name));
+    feed.push(LocalBoxChild::new(a));
+    feed.push(LocalBoxChild::new(b.shield()));
+    assert!(world.poll(all.as_mut()).is_pending());
+    // As a channel does whose last sender goes away after its receiver.
+    let late = feed.waker().expect("it waits");
+    gate_a.open(Err("a"));
+    assert!(world.poll(all.as_mut()).is_pending());
+    assert!(feed.is_dropped());
+    world.wakes.take();
+    for _ in 0..2 {
+        late.wake_by_ref();
+        assert!(world.poll(all.as_mut()).is_pending());
+        assert!(world.wakes.take() <= 1);
+        assert!(world.poll(all.as_mut()).is_pending());
+        assert_eq!(world.wakes.take(), 0, "it goes on waking itself");
+    }
+    gate_b.open(Ok(1));
+    assert_eq!(world.wakes.take(), 1);
+    assert_eq!(world.poll(all.as_mut()), Poll::Ready(Err("a")));
+}
+
+#[test]
+fn a_wake_of_a_source_that_has_no_room_is_kept_without_waking_the_group_again() {
+    let world = World::new();
+    let (feed, source) = Feed::new(&world.log);
+    let mut all = pin!(gather(from_stream(source)).concurrency(1).into_future());
+    let [(a, gate_a), (b, gate_b)] = ["a", "b"].map(|name| probe(&world, name));
+    assert!(world.poll(all.as_mut()).is_pending());
+    feed.push(a);
+    assert!(world.poll(all.as_mut()).is_pending());
+    let late = feed.waker().expect("it has waited");
+    world.wakes.take();
+    feed.push(b);
+    for _ in 0..2 {
+        late.wake_by_ref();
+        assert!(world.poll(all.as_mut()).is_pending());
+        assert!(world.wakes.take() <= 1);
+        assert!(world.poll(all.as_mut()).is_pending());
+        assert_eq!(world.wakes.take(), 0, "it goes on waking itself");
+    }
+    gate_a.open(Ok(0));
+    feed.end();
+    assert!(world.poll(all.as_mut()).is_pending());
+    world.log.expect("poll a, poll a, end a, drop a, poll b");
+    gate_b.open(Ok(1));
+    assert!(world.poll(all.as_mut()).is_ready());
+}
