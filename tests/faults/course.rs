@@ -7,12 +7,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::FusedFuture;
-use gather::{Limit, gather, restart};
+use gather::{Child, Limit, from_stream, from_stream_const, gather, restart};
 
+use crate::matrix::{Fault, Place, Visit, Who};
 use crate::parent;
-use crate::parts::{AnyChild, KINDS, backoff, closure, grace, grace_once, hook_once, signal};
-use crate::world::{Fault, Handle, Held, Place, Visit, Who, World, world};
+use crate::parts::{AnyChild, KINDS, Kind, Token, backoff, closure, grace, grace_once, hook_once, signal};
+use crate::source::{Source, SourceEnd};
+use crate::world::{Handle, Held, World, world};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Container {
@@ -23,10 +26,15 @@ pub enum Container {
     /// With fewer places than children.
     LimitedArray,
     LimitedVec(usize),
+    Source(usize),
+    LimitedSource,
+    /// With a place for each child, or with fewer.
+    SourceConst,
+    NarrowSourceConst,
 }
 
-/// 64 children fill a group of the waker block, 65 need another one.
-pub const CONTAINERS: [Container; 8] = [
+/// 64 children fill a group of the waker block, 65 need another one. Nine from a source need two chunks of places.
+pub const CONTAINERS: [Container; 13] = [
     Container::Tuple,
     Container::Array,
     Container::Vec(3),
@@ -35,18 +43,31 @@ pub const CONTAINERS: [Container; 8] = [
     Container::BoxedSlice,
     Container::LimitedArray,
     Container::LimitedVec(65),
+    Container::Source(3),
+    Container::Source(10),
+    Container::LimitedSource,
+    Container::SourceConst,
+    Container::NarrowSourceConst,
 ];
 
 impl Container {
     pub fn count(self) -> usize {
         match self {
-            Container::Vec(count) | Container::LimitedVec(count) => count,
+            Container::Vec(count) | Container::LimitedVec(count) | Container::Source(count) => count,
             _ => 3,
         }
     }
 
     fn has_own_wakers(self) -> bool {
-        !matches!(self, Container::Tuple | Container::Array | Container::LimitedArray)
+        !matches!(self, Container::Tuple | Container::Array | Container::LimitedArray) && !self.is_source_const()
+    }
+
+    pub fn is_source(self) -> bool {
+        matches!(self, Container::Source(_) | Container::LimitedSource) || self.is_source_const()
+    }
+
+    fn is_source_const(self) -> bool {
+        matches!(self, Container::SourceConst | Container::NarrowSourceConst)
     }
 }
 
@@ -142,6 +163,8 @@ impl Course {
     pub fn exists(&self) -> bool {
         let drains = matches!(self.end, End::Stop | End::Signal);
         match self.group {
+            // It has no place for outcomes.
+            Group::Gather { report: true, .. } if self.container.is_source_const() => false,
             // A race does not complete, and no child stops a `settle`.
             Group::Gather { policy: Policy::Race, .. } if self.end == End::Complete => false,
             Group::Gather { policy: Policy::Settle, .. } if self.end == End::Stop => false,
@@ -152,7 +175,14 @@ impl Course {
             _ if !drains && (self.drain_end != DrainEnd::Children || self.in_reverse) => false,
             _ if self.in_reverse && !matches!(self.next, Next::Completes | Next::Fails) => false,
             // It has no limit, and every container restarts.
-            Group::Restart if matches!(self.container, Container::LimitedArray | Container::LimitedVec(_)) => false,
+            Group::Restart
+                if matches!(
+                    self.container,
+                    Container::LimitedArray | Container::LimitedVec(_) | Container::LimitedSource
+                ) =>
+            {
+                false
+            }
             Group::Restart if self.end != End::Stop || matches!(self.drain_end, DrainEnd::Signal | DrainEnd::Drop) => {
                 self.next == Next::Completes && !(self.end == End::Signal && self.drain_end == DrainEnd::Signal)
             }
@@ -169,9 +199,18 @@ impl Course {
         !matches!(self.group, Group::Gather { policy: Policy::Any, .. })
     }
 
-    fn children(&self) -> impl Iterator<Item = AnyChild> {
+    fn children(&self) -> impl Iterator<Item = AnyChild> + use<> {
         let shift = self.shift;
         (0..self.count()).map(move |index| AnyChild::new(KINDS[(index + shift) % KINDS.len()], index))
+    }
+
+    /// Every kind of child stops the gather before each end of the source.
+    fn source_end(&self) -> SourceEnd {
+        [SourceEnd::AtOnce, SourceEnd::Open, SourceEnd::LastLate][(self.shift + 2 * self.stopper) % 3]
+    }
+
+    fn source(&self) -> Source<impl Iterator<Item = AnyChild> + use<>> {
+        Source::new(self.children(), self.count(), self.source_end())
     }
 
     fn make(&self) -> Box<dyn Handle> {
@@ -189,6 +228,31 @@ impl Course {
                 }
             };
         }
+        macro_rules! with_restart {
+            ($children:expr) => {{
+                let course = *self;
+                let clock = closure(Place::Clock, Who::Group, || Duration::ZERO);
+                let make = closure(Place::RestartFactory, Who::Group, move || {
+                    world().begin_generation();
+                    $children(&course)
+                });
+                let mut when = closure(Place::When, Who::Group, || world().restart_when.get());
+                let mut observe = closure(Place::Observe, Who::Group, || ());
+                let mut hook = closure(Place::GroupHook, Who::Group, || ());
+                let mut make_backoff = closure(Place::BackoffFactory, Who::Backoff, backoff);
+                let group = restart(Limit::within(1, Duration::from_secs(1), clock), make)
+                    .when(move |_| when())
+                    .observe(move |_| observe())
+                    .backoff(move |_| make_backoff())
+                    .on_cancel(move |_| hook())
+                    .grace(closure(Place::GraceFactory, Who::Grace, grace))
+                    .cancel_when(signal());
+                match self.in_reverse {
+                    false => handle("Restart", group),
+                    true => handle("Restart", group.cancel_in_reverse()),
+                }
+            }};
+        }
         macro_rules! with_group {
             ($children:expr, |$gather:ident| $set:expr) => {
                 match self.group {
@@ -201,31 +265,33 @@ impl Course {
                             true => with_policy!(policy, report, group.cancel_in_reverse()),
                         }
                     }
-                    Group::Restart => {
-                        let course = *self;
-                        let clock = closure(Place::Clock, Who::Group, || Duration::ZERO);
-                        let make = closure(Place::RestartFactory, Who::Group, move || {
-                            world().begin_generation();
-                            $children(&course)
-                        });
-                        let mut when = closure(Place::When, Who::Group, || world().restart_when.get());
-                        let mut observe = closure(Place::Observe, Who::Group, || ());
-                        let mut hook = closure(Place::GroupHook, Who::Group, || ());
-                        let mut make_backoff = closure(Place::BackoffFactory, Who::Backoff, backoff);
-                        let group = restart(Limit::within(1, Duration::from_secs(1), clock), make)
-                            .when(move |_| when())
-                            .observe(move |_| observe())
-                            .backoff(move |_| make_backoff())
-                            .on_cancel(move |_| hook())
-                            .grace(closure(Place::GraceFactory, Who::Grace, grace))
-                            .cancel_when(signal());
-                        match self.in_reverse {
-                            false => handle("Restart", group),
-                            true => handle("Restart", group.cancel_in_reverse()),
-                        }
-                    }
+                    Group::Restart => with_restart!($children),
                 }
             };
+        }
+        macro_rules! with_source_const {
+            ($places:literal) => {{
+                macro_rules! gathered {
+                    ($map:expr, |$gather:ident| $set:expr) => {{
+                        let source = self.source().map($map);
+                        let $gather = gather(from_stream_const::<$places, _>(source));
+                        let $gather = $gather.cancel_when(signal()).grace(grace_once()).on_cancel(hook_once());
+                        match self.in_reverse {
+                            false => handle("Gather", $set),
+                            true => handle("Gather", $set.cancel_in_reverse()),
+                        }
+                    }};
+                }
+                match self.group {
+                    Group::Gather { policy: Policy::FailFast, .. } => gathered!(without_value, |gather| gather),
+                    Group::Gather { policy: Policy::Settle, .. } => gathered!(without_output, |gather| gather.settle()),
+                    Group::Gather { policy: Policy::Any, .. } => gathered!(without_error, |gather| gather.any()),
+                    Group::Gather { policy: Policy::Race, .. } => gathered!(|child| child, |gather| gather.race()),
+                    Group::Restart => with_restart!(|course: &Course| {
+                        from_stream_const::<$places, _>(course.source().map(without_value))
+                    }),
+                }
+            }};
         }
         let three = |course: &Course| -> [AnyChild; 3] {
             let mut children = course.children();
@@ -242,8 +308,26 @@ impl Course {
             Container::LimitedVec(_) => {
                 with_group!(|course: &Course| course.children().collect::<Vec<_>>(), |gather| gather.concurrency(2))
             }
+            Container::Source(_) => with_group!(|course: &Course| from_stream(course.source()), |gather| gather),
+            Container::LimitedSource => {
+                with_group!(|course: &Course| from_stream(course.source()), |gather| gather.concurrency(2))
+            }
+            Container::SourceConst => with_source_const!(3),
+            Container::NarrowSourceConst => with_source_const!(2),
         }
     }
+}
+
+fn without_value(child: AnyChild) -> impl Child<Output = Result<(), Token>> {
+    child.map(|output| output.map(drop))
+}
+
+fn without_error(child: AnyChild) -> impl Child<Output = Result<Token, ()>> {
+    child.map(|output| output.map_err(drop))
+}
+
+fn without_output(child: AnyChild) -> impl Child<Output = ()> {
+    child.map(drop)
 }
 
 struct Boxed<F>(&'static str, Pin<Box<F>>);
@@ -287,6 +371,7 @@ pub fn run(course: &Course, faults: &[Fault], notes_phase: bool) -> Run {
     let world = World::renew(course.count(), faults);
     world.notes_phase.set(notes_phase);
     world.restart_when.set(course.next != Next::Refused);
+    world.keeps_ok.set(course.keeps_ok());
     world.has_own_wakers.set(course.container.has_own_wakers());
     for number in [0, 1] {
         parent::make_own(number);
@@ -333,6 +418,7 @@ impl Walk<'_> {
             if !is_race {
                 self.open(Who::Child((stopper + 1) % self.course.count()), self.course.keeps_ok());
                 self.world.drive();
+                self.fire_own((stopper + 2) % self.course.count());
             }
             match end {
                 End::Drop => return self.world.drop_handle(),
@@ -340,6 +426,9 @@ impl Walk<'_> {
                     self.end_children();
                 }
                 _ => {
+                    // So that no fault changes whether it is drawn before the end.
+                    self.draw_last();
+                    self.world.drive();
                     self.set_end();
                     self.world.drive();
                 }
@@ -358,11 +447,34 @@ impl Walk<'_> {
         self.world.drive();
     }
 
+    /// One child is cancelled by a signal of its own.
+    fn fire_own(&self, index: usize) {
+        if KINDS[(index + self.course.shift) % KINDS.len()] == Kind::Watched {
+            self.open(Who::Own(index), true);
+            self.world.drive();
+        }
+    }
+
+    /// Where the last child comes late: now.
+    fn draw_last(&self) {
+        if self.course.container.is_source() && self.course.source_end() == SourceEnd::LastLate {
+            self.open(Who::Source, true);
+        }
+    }
+
     /// What ends the run.
     fn set_end(&self) {
         let stopper = self.course.stopper;
+        if self.course.is_early {
+            self.draw_last();
+        }
         match self.course.end {
-            End::Complete => (0..self.course.count()).for_each(|index| self.end_child(index)),
+            End::Complete => {
+                (0..self.course.count()).for_each(|index| self.end_child(index));
+                if self.course.container.is_source() {
+                    self.open(Who::Source, true);
+                }
+            }
             End::Stop => {
                 if self.course.is_early && stopper > 0 {
                     self.open(Who::Child(stopper - 1), self.course.keeps_ok());
@@ -409,6 +521,8 @@ impl Walk<'_> {
                 self.open(Who::Backoff, true);
                 self.world.drive();
                 if next == Next::Fails {
+                    self.draw_last();
+                    self.world.drive();
                     self.open(Who::Child(self.course.stopper), false);
                     self.world.drive();
                     self.drain(DrainEnd::Children);
@@ -427,6 +541,10 @@ impl Walk<'_> {
             if index < 2 || index + 3 > count {
                 self.world.drive();
             }
+        }
+        if self.course.container.is_source() {
+            self.open(Who::Source, true);
+            self.world.drive();
         }
     }
 

@@ -9,18 +9,21 @@
 //!
 //! and what is left out of it is left out by the rules of [`Refusal`]. In each run every child, output, error, closure and
 //! waker is dropped exactly once, nothing hangs, the gather refuses to be polled after its end, the order of drops after a
-//! panic is that of the indices, a result that a fault must not change is not changed, and no waiter in an intrusive list
-//! is left dangling; see [`world`] and [`waiter`].
+//! panic is that of the indices, a source is dropped before the group's hook runs and before the children are dropped, a
+//! result that a fault must not change is not changed, and no waiter in an intrusive list is left dangling; see [`world`]
+//! and [`waiter`].
 //!
-//! `GATHER_FAULTS=all` runs every case, `GATHER_FAULTS=1000` about one in a thousand. Without it each combination of the
-//! matrix is run at least once, and of all cases one in some more. `GATHER_FAULTS_TRACE=1` prints each case before it is
-//! run, for one that ends the process.
+//! `GATHER_FAULTS=all` runs every case, `GATHER_FAULTS=1000` about one in a thousand. Without it every other course is
+//! taken; each combination of the matrix that is in these is run at least once, and of all cases one in some more.
+//! `GATHER_FAULTS_TRACE=1` prints each case before it is run, for one that ends the process.
 
 #![cfg(feature = "alloc")]
 
 mod course;
+mod matrix;
 mod parent;
 mod parts;
+mod source;
 mod waiter;
 mod world;
 
@@ -32,8 +35,8 @@ use std::sync::{LazyLock, Mutex};
 use std::thread;
 
 use course::{CONTAINERS, Container, Course, DRAIN_ENDS, ENDS, End, GROUPS, Group, NEXTS, Policy, Run, run};
+use matrix::{ACTS, Act, Fault, PHASES, PLACES, Phase, Place, Refusal, Visit};
 use parts::KINDS;
-use world::{ACTS, Act, Fault, PHASES, PLACES, Phase, Place, Refusal, Visit};
 
 /// Which cases are run.
 #[derive(Clone, Copy)]
@@ -41,11 +44,12 @@ enum Sample {
     All,
     /// One in so many, in one course in [`COURSES`].
     OneIn(usize),
-    /// Each combination once, and one in so many.
+    /// Each combination of every other course once, and one in so many.
     EachAndOneIn(usize),
 }
 
 const COURSES: usize = 10;
+const COURSES_OF_EACH: usize = 2;
 
 impl Sample {
     fn of_environment() -> Self {
@@ -139,9 +143,10 @@ fn courses(container: Container, group: Group) -> Vec<Course> {
 /// Of many children faults happen in those at the edges of the groups and around the one that stops it.
 fn is_at_an_edge(course: &Course, visit: &Visit) -> bool {
     let count = course.container.count();
+    let edge = if course.container.is_source() { 8 } else { 63 };
     let near = |index: usize, edge: usize| index.abs_diff(edge) <= 1;
     visit.who.child().is_none_or(|index| {
-        count <= 3 || near(index, course.stopper) || near(index, 63) || index < 2 || index + 1 == count
+        count <= 3 || near(index, course.stopper) || near(index, edge) || index < 2 || index + 1 == count
     })
 }
 
@@ -180,7 +185,11 @@ fn part(container: Container, group: Group, sample: Sample) -> Counts {
     let mut counts = Counts::default();
     let mut seen: BTreeMap<Combination, Result<(), Refusal>> = BTreeMap::new();
     let all = courses(container, group);
-    let taken = all.iter().step_by(if matches!(sample, Sample::OneIn(_)) { COURSES } else { 1 });
+    let taken = all.iter().step_by(match sample {
+        Sample::All => 1,
+        Sample::OneIn(_) => COURSES,
+        Sample::EachAndOneIn(_) => COURSES_OF_EACH,
+    });
     for course in taken {
         let plain = run_traced(course, &[]);
         counts.courses += 1;

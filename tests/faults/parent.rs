@@ -6,7 +6,8 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use crate::world::{Place, Who, world};
+use crate::matrix::{Place, Who};
+use crate::world::world;
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop);
 

@@ -3,14 +3,20 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker, ready};
 
-use gather::{CancelExt, Cause, Child, Cleanup, Finally, Group, IntoChild, Map, OnCancel, Shield, WithHook, gather};
+use gather::{
+    CancelExt, CancelSignal, CancelWhen, Cancellable, Cancelled, Cause, Child, Cleanup, EitherChild, Finally, Group,
+    IntoChild, Map, OnCancel, Shield, WithHook, cancellable, gather,
+};
 use pin_project::{pin_project, pinned_drop};
 
+use crate::matrix::{Place, Who};
 use crate::waiter::Waiter;
-use crate::world::{Once, Place, Who, world};
+use crate::world::{Once, world};
 
 /// What a child ends with.
 pub type Output = Result<Token, Token>;
@@ -145,15 +151,31 @@ pub enum Kind {
     Shielded,
     Early,
     Nested,
+    Cancellable,
+    /// Cancelled by a signal of its own too.
+    Watched,
+    Either,
 }
 
-pub const KINDS: [Kind; 7] =
-    [Kind::Plain, Kind::Hooked, Kind::Cleaned, Kind::Finished, Kind::Shielded, Kind::Early, Kind::Nested];
+pub const KINDS: [Kind; 10] = [
+    Kind::Plain,
+    Kind::Hooked,
+    Kind::Cleaned,
+    Kind::Finished,
+    Kind::Shielded,
+    Kind::Early,
+    Kind::Nested,
+    Kind::Cancellable,
+    Kind::Watched,
+    Kind::Either,
+];
 
 type Hook = Box<dyn FnOnce(Pin<&mut Subject<Output>>)>;
 type MakeCleanup = Box<dyn FnOnce() -> Subject<()>>;
 type Inner = Vec<Shield<Subject<Output>>>;
 type Join = Box<dyn FnOnce(Result<Vec<Token>, Token>) -> Output>;
+type Own = CancelWhen<Finally<Subject<Output>, MakeCleanup, Subject<()>>, Subject<()>>;
+type Unwrap = Box<dyn FnOnce(Result<Output, Cancelled>) -> Output>;
 
 /// A child of any kind, in place: nothing of it is boxed but its closures.
 #[pin_project(PinnedDrop)]
@@ -174,6 +196,9 @@ enum OfKind {
     Shielded(#[pin] Shield<Subject<Output>>),
     Early(#[pin] Early),
     Nested(#[pin] Map<<Group<Inner> as IntoChild>::Child, Join, Output>),
+    Cancellable(#[pin] Cancellable<Told>),
+    Watched(#[pin] Map<Own, Unwrap, Output>),
+    Either(#[pin] EitherChild<Shield<Subject<Output>>, Cleanup<Subject<Output>, MakeCleanup, Subject<()>>>),
 }
 
 /// Written by hand: shows its output before it has ended.
@@ -254,6 +279,84 @@ fn make_clean_up(index: usize) -> MakeCleanup {
     })
 }
 
+/// Another waiter for a child's signal: a waker that is made by hand.
+struct Listener {
+    who: Who,
+    _once: Once,
+}
+
+impl Wake for Listener {
+    fn wake(self: Arc<Self>) {
+        world().visit(Place::WaiterWake, self.who);
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        world().visit(Place::WaiterDrop, self.who);
+    }
+}
+
+type Wait = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Works until its signal is set, then cleans up. Not an `async` block: what that ends with leaks if something in it panics
+/// while it is dropped (rust-lang/rust#47949).
+#[pin_project]
+struct Told {
+    who: Who,
+    told: Wait,
+    /// Waits too, with a waker of its own.
+    listens: Wait,
+    has_listened: bool,
+    #[pin]
+    stage: Stage,
+    _captured: Captured,
+}
+
+#[pin_project(project = StageProj)]
+enum Stage {
+    Work(#[pin] Subject<Output>),
+    CleanUp(#[pin] Subject<()>),
+}
+
+impl Future for Told {
+    type Output = Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output> {
+        let mut this = self.project();
+        let who = *this.who;
+        if !mem::replace(this.has_listened, true) {
+            let listener = Listener { who, _once: Once::new(Place::WaiterDrop, who, false) };
+            let listener = Waker::from(Arc::new(listener));
+            let _ = this.listens.as_mut().poll(&mut Context::from_waker(&listener));
+        }
+        if let StageProj::Work(work) = this.stage.as_mut().project() {
+            if this.told.as_mut().poll(cx).is_pending() {
+                return work.poll(cx);
+            }
+            this.stage.set(Stage::CleanUp(clean_up(who.child().expect("it is a child's"))));
+        }
+        if let StageProj::CleanUp(clean_up) = this.stage.project() {
+            ready!(clean_up.poll(cx));
+        }
+        Poll::Ready(Output::opened(world().keeps_ok.get(), who))
+    }
+}
+
+fn told_by_signal(who: Who) -> Cancellable<Told> {
+    let captured = Captured::new(Place::MakeDrop, who);
+    // Called at once: by a factory or a source, or before there is a gather.
+    let is_within = world().polling.get() > 0;
+    cancellable(move |cancel| {
+        if is_within {
+            world().visit(Place::Make, who);
+        }
+        let wait = |cancel: CancelSignal| -> Wait { Box::pin(async move { cancel.cancelled().await }) };
+        let (told, listens) = (wait(cancel.clone()), wait(cancel));
+        Told { who, told, listens, has_listened: false, stage: Stage::Work(child(who)), _captured: captured }
+    })
+}
+
 impl OfKind {
     fn new(kind: Kind, index: usize) -> Self {
         let who = Who::Child(index);
@@ -285,6 +388,20 @@ impl OfKind {
                 };
                 OfKind::Nested(gather(inner).map(Box::new(join)))
             }
+            Kind::Cancellable => OfKind::Cancellable(told_by_signal(who)),
+            Kind::Watched => {
+                let captured = Captured::new(Place::HookDrop, who);
+                let unwrap = move |result: Result<Output, Cancelled>| {
+                    world().visit(Place::Map, who);
+                    drop(captured);
+                    result.unwrap_or_else(|_| Output::opened(world().keeps_ok.get(), who))
+                };
+                let signal = Subject::new(Who::Own(index), Place::OwnSignalPoll, Place::OwnSignalDrop);
+                let child = child(who).finally(make_clean_up(index)).cancel_when(signal);
+                OfKind::Watched(child.map(Box::new(unwrap)))
+            }
+            Kind::Either if index % 2 == 0 => OfKind::Either(EitherChild::Left(child(who).shield())),
+            Kind::Either => OfKind::Either(EitherChild::Right(child(who).cleanup(make_clean_up(index)))),
         }
     }
 }
@@ -315,6 +432,9 @@ macro_rules! each_kind {
             OfKindProj::Shielded($inner) => $call,
             OfKindProj::Early($inner) => $call,
             OfKindProj::Nested($inner) => $call,
+            OfKindProj::Cancellable($inner) => $call,
+            OfKindProj::Watched($inner) => $call,
+            OfKindProj::Either($inner) => $call,
         }
     }};
 }

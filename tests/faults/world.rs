@@ -9,222 +9,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
+use crate::matrix::{Act, Fault, Phase, Place, Visit, Who};
 use crate::parent;
 use crate::waiter::List;
-
-/// Where foreign code runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
-    ChildPoll,
-    ChildDrop,
-    Hook,
-    HookDrop,
-    CleanupFactory,
-    CleanupFactoryDrop,
-    CleanupPoll,
-    CleanupDrop,
-    Output,
-    TakeOutput,
-    Map,
-    ValueDrop,
-    ErrorDrop,
-    GroupHook,
-    GroupHookDrop,
-    GraceFactory,
-    GraceFactoryDrop,
-    GracePoll,
-    GraceDrop,
-    SignalPoll,
-    SignalDrop,
-    ParentWake,
-    ParentClone,
-    ParentDrop,
-    RestartFactory,
-    When,
-    Clock,
-    Observe,
-    BackoffFactory,
-    BackoffPoll,
-    BackoffDrop,
-    RestartClosureDrop,
-}
-
-pub const PLACES: [Place; 32] = {
-    use Place::*;
-    [
-        ChildPoll,
-        ChildDrop,
-        Hook,
-        HookDrop,
-        CleanupFactory,
-        CleanupFactoryDrop,
-        CleanupPoll,
-        CleanupDrop,
-        Output,
-        TakeOutput,
-        Map,
-        ValueDrop,
-        ErrorDrop,
-        GroupHook,
-        GroupHookDrop,
-        GraceFactory,
-        GraceFactoryDrop,
-        GracePoll,
-        GraceDrop,
-        SignalPoll,
-        SignalDrop,
-        ParentWake,
-        ParentClone,
-        ParentDrop,
-        RestartFactory,
-        When,
-        Clock,
-        Observe,
-        BackoffFactory,
-        BackoffPoll,
-        BackoffDrop,
-        RestartClosureDrop,
-    ]
-};
-
-impl Place {
-    /// May run when the gather is torn down: a drop, or what a waker does.
-    fn is_of_teardown(self) -> bool {
-        use Place::*;
-        matches!(
-            self,
-            ChildDrop
-                | HookDrop
-                | CleanupFactoryDrop
-                | CleanupDrop
-                | ValueDrop
-                | ErrorDrop
-                | GroupHookDrop
-                | GraceFactoryDrop
-                | GraceDrop
-        ) || matches!(self, SignalDrop | ParentWake | ParentClone | ParentDrop | BackoffDrop | RestartClosureDrop)
-    }
-}
-
-/// What foreign code does there, other than what it should.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Act {
-    Panic,
-    WakeItself,
-    WakeSiblings,
-    WakeParent,
-    FireSignal,
-    /// Drops the gather.
-    Drop,
-    /// Forgets the gather.
-    Forget,
-    /// Polls the gather.
-    Poll,
-}
-
-pub const ACTS: [Act; 8] = [
-    Act::Panic,
-    Act::WakeItself,
-    Act::WakeSiblings,
-    Act::WakeParent,
-    Act::FireSignal,
-    Act::Drop,
-    Act::Forget,
-    Act::Poll,
-];
-
-impl Act {
-    /// Leaves the result as it is.
-    pub fn is_harmless(self) -> bool {
-        matches!(self, Act::WakeItself | Act::WakeSiblings | Act::WakeParent | Act::Poll)
-    }
-}
-
-/// What the gather was in when it was called from outside: polled, dropped, or one of its wakers woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Phase {
-    Unpolled,
-    Running,
-    Draining,
-    /// Of a restart: between two generations.
-    Between,
-    /// It was ready, or is gone.
-    After,
-}
-
-pub const PHASES: [Phase; 5] = [Phase::Unpolled, Phase::Running, Phase::Draining, Phase::Between, Phase::After];
-
-/// Whose foreign code it is; those with an index are children's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Who {
-    Child(usize),
-    Cleanup(usize),
-    /// One of the two children of a nested gather.
-    Inner(usize, usize),
-    Signal,
-    Grace,
-    Backoff,
-    Parent,
-    Group,
-}
-
-impl Who {
-    pub fn child(self) -> Option<usize> {
-        match self {
-            Who::Child(index) | Who::Cleanup(index) | Who::Inner(index, _) => Some(index),
-            _ => None,
-        }
-    }
-}
-
-/// One call of foreign code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Visit {
-    pub place: Place,
-    pub who: Who,
-    pub phase: Phase,
-    /// Whether the gather's handle is where foreign code can take it.
-    pub in_reach: bool,
-    pub unwinding: bool,
-    /// Which wakes would find a waker, and whether the signal would find who hears it.
-    pub wakes_itself: bool,
-    pub wakes_siblings: bool,
-    pub signals: bool,
-}
-
-impl Visit {
-    /// Why this act is none here.
-    pub fn refuses(&self, act: Act) -> Option<Refusal> {
-        match act {
-            Act::Panic if self.unwinding => Some(Refusal::WouldAbort),
-            Act::Drop | Act::Forget | Act::Poll if !self.in_reach => Some(Refusal::OutOfReach),
-            Act::WakeItself if !self.wakes_itself => Some(Refusal::NothingToDo),
-            Act::WakeSiblings if !self.wakes_siblings => Some(Refusal::NothingToDo),
-            Act::FireSignal if !self.signals => Some(Refusal::NothingToDo),
-            _ => None,
-        }
-    }
-}
-
-/// The rules by which a fault is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Refusal {
-    /// No course has that place called in that phase.
-    NotCalled,
-    /// Whoever polls the gather, or drops it, holds it: nobody else can reach it.
-    OutOfReach,
-    /// Nobody waits, or the signal is gone.
-    NothingToDo,
-    /// A second panic in an unwind ends the process.
-    WouldAbort,
-}
-
-/// In the call of foreign code with this number does what it should not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fault {
-    pub visit: usize,
-    pub act: Act,
-}
 
 /// The payload of a planted panic.
 struct Planted;
@@ -266,6 +53,8 @@ pub struct World {
     pub faults: RefCell<Vec<Fault>>,
     pub notes_phase: Cell<bool>,
     pub restart_when: Cell<bool>,
+    /// Whether a child that does not stop the gather succeeds.
+    pub keeps_ok: Cell<bool>,
     /// Whether children are polled with wakers of their own.
     pub has_own_wakers: Cell<bool>,
 
@@ -277,6 +66,10 @@ pub struct World {
     pub shown: RefCell<Option<String>>,
     /// Whose drops came since the panic, and whose panic it was.
     dropped_since: RefCell<Vec<usize>>,
+    /// The same, while a source was alive.
+    dropped_before_source: RefCell<Vec<usize>>,
+    /// The gather's handle is being dropped.
+    is_dropping: Cell<bool>,
     /// In the current poll or drop.
     panicked: Cell<Option<Option<usize>>>,
     /// The child that is being polled, told or dropped.
@@ -293,7 +86,7 @@ pub struct World {
 
     // How it is polled.
     phase: Cell<Option<Phase>>,
-    polling: Cell<usize>,
+    pub polling: Cell<usize>,
     polls: Cell<usize>,
     pub is_woken: Cell<bool>,
     /// Which of the parents polled last.
@@ -301,6 +94,8 @@ pub struct World {
     pub parents_alive: [Cell<isize>; 2],
     generations: Cell<usize>,
     is_signal_alive: Cell<bool>,
+    /// The sources that are alive.
+    sources: Cell<usize>,
     has_ended: Cell<bool>,
     is_poisoned: Cell<bool>,
 }
@@ -332,7 +127,7 @@ impl World {
             restart_when: Cell::new(true),
             ..World::default()
         };
-        world.gates.borrow_mut().resize_with(4 * count + 3, Gate::default);
+        world.gates.borrow_mut().resize_with(5 * count + 4, Gate::default);
         WORLD.set(Rc::new(world));
         self::world()
     }
@@ -367,11 +162,25 @@ impl World {
         {
             self.dropped_since.borrow_mut().push(index);
         }
+        if self.sources.get() != 0 {
+            self.visit_before_source(place, who);
+        }
 
         let planted = self.faults.borrow().iter().find(|fault| fault.visit == number).copied();
         if let Some(fault) = planted {
             self.fired.set(self.fired.get() + 1);
             self.act(fault.act, who);
+        }
+    }
+
+    /// While a source is alive. It is dropped before the group's hook runs, and where all is dropped it is the first.
+    fn visit_before_source(&self, place: Place, who: Who) {
+        if matches!(place, Place::GroupHook | Place::GraceFactory | Place::GracePoll) {
+            self.blame(format!("{place:?}, but the source is there"));
+        }
+        let is_torn_down = self.panicked.get().is_some() || self.is_dropping.get();
+        if let (true, Place::ChildDrop, Some(index)) = (is_torn_down, place, who.child()) {
+            self.dropped_before_source.borrow_mut().push(index);
         }
     }
 
@@ -422,9 +231,11 @@ impl World {
             Who::Child(index) => index,
             Who::Cleanup(index) => count + index,
             Who::Inner(index, place) => 2 * count + 2 * index + place,
-            Who::Signal => 4 * count,
-            Who::Grace => 4 * count + 1,
-            Who::Backoff => 4 * count + 2,
+            Who::Own(index) => 4 * count + index,
+            Who::Source => 5 * count,
+            Who::Signal => 5 * count + 1,
+            Who::Grace => 5 * count + 2,
+            Who::Backoff => 5 * count + 3,
             Who::Parent | Who::Group => return None,
         })
     }
@@ -455,7 +266,7 @@ impl World {
         if self.generations.replace(self.generations.get() + 1) == 0 {
             return;
         }
-        for gate in self.gates.borrow_mut()[..4 * self.count.get()].iter_mut() {
+        for gate in self.gates.borrow_mut()[..5 * self.count.get() + 1].iter_mut() {
             gate.value = None;
         }
     }
@@ -508,8 +319,10 @@ impl World {
     // Who is alive.
 
     pub fn add_part(&self, place: Place, who: Who, is_of_handle: bool) -> usize {
-        if place == Place::SignalDrop {
-            self.is_signal_alive.set(true);
+        match place {
+            Place::SignalDrop => self.is_signal_alive.set(true),
+            Place::SourceDrop => self.sources.set(self.sources.get() + 1),
+            _ => {}
         }
         self.parts.borrow_mut().push(Part { place, who, drops: 0, is_of_handle });
         self.parts.borrow().len() - 1
@@ -519,8 +332,10 @@ impl World {
     pub fn drop_part(&self, number: usize) -> bool {
         let Part { place, who, drops, .. } = &mut self.parts.borrow_mut()[number];
         *drops += 1;
-        if *place == Place::SignalDrop {
-            self.is_signal_alive.set(false);
+        match place {
+            Place::SignalDrop => self.is_signal_alive.set(false),
+            Place::SourceDrop if *drops == 1 => self.sources.set(self.sources.get() - 1),
+            _ => {}
         }
         if *drops > 1 {
             self.blame(format!("{drops} times: {place:?} of {who:?}"));
@@ -606,7 +421,7 @@ impl World {
         } else if shown.contains("state: Unpolled") || shown.contains("phase: Unpolled") {
             Phase::Unpolled
         } else if shown.contains("phase: Running") {
-            Phase::Running
+            if self.sources.get() == 0 { Phase::Running } else { Phase::Drawing }
         } else if shown.contains("phase: Draining") {
             Phase::Draining
         } else {
@@ -667,11 +482,17 @@ impl World {
     fn begin_call(&self) {
         self.panicked.set(None);
         self.dropped_since.take();
+        self.dropped_before_source.take();
     }
 
-    /// The other children were dropped in index order.
+    /// The source was dropped first, then the other children in index order.
     fn check_order(&self) {
-        let Some(own) = self.panicked.get() else { return };
+        let panicked = self.panicked.get();
+        let early = self.dropped_before_source.take();
+        if early.iter().any(|index| Some(*index) != panicked.flatten()) {
+            self.blame(format!("dropped before the source: {early:?}"));
+        }
+        let Some(own) = panicked else { return };
         let mut dropped = self.dropped_since.take();
         dropped.retain(|index| Some(*index) != own);
         if !dropped.is_sorted() {
@@ -724,7 +545,9 @@ impl World {
         self.note_phase();
         let Some(handle) = self.take_handle() else { return };
         self.begin_call();
+        self.is_dropping.set(true);
         self.attempt(|| drop(handle));
+        self.is_dropping.set(false);
         let is_output = |place| matches!(place, Place::ValueDrop | Place::ErrorDrop);
         let is_held = self.held.borrow().is_some();
         self.blame_alive("when it was dropped", |place, _| !(is_held && is_output(place)));
@@ -739,7 +562,8 @@ impl World {
         }
         self.note_phase();
         self.attempt(|| self.poll());
-        let special = [Who::Signal, Who::Grace, Who::Backoff].map(|who| self.gate_of(who).expect("it has a gate"));
+        let special =
+            [Who::Source, Who::Signal, Who::Grace, Who::Backoff].map(|who| self.gate_of(who).expect("it has a gate"));
         for gate in special {
             if let Some(waker) = self.take_waker(gate) {
                 self.attempt(|| waker.wake_by_ref());
