@@ -195,9 +195,6 @@ pub trait Children: Indexed {
         false
     }
 
-    /// There is no room for another child: a wake of the source is kept until there is, and does not wake the gather.
-    fn keep_source_wake(self: Pin<&mut Self>) {}
-
     /// Drops the source, so that no more children come.
     fn close(self: Pin<&mut Self>) {}
 

@@ -87,10 +87,7 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
             let _ = children.as_mut().visit(Visit::Ahead { from: 0, below: round.next.get() }, &mut pass);
         }
         if draws {
-            pass.draw(children.as_mut(), ahead);
-            if !pass.turn.concurrency.has_room() {
-                children.keep_source_wake();
-            }
+            pass.draw(children, ahead);
         }
         if let Some(began) = pass.began {
             match pass.end {

@@ -229,12 +229,7 @@ where
     fn start(self: Pin<&mut Self>) {}
 
     fn rearm(self: Pin<&mut Self>, waker: &Waker) {
-        let mut this = self.project();
-        if this.source.is_none() {
-            // A waker of the source may outlive it. Nothing else would take that wake.
-            this.places.as_mut().keep_source_wake();
-        }
-        this.places.rearm(waker);
+        self.project().places.rearm(waker);
     }
 
     fn visit<V: Visitor>(mut self: Pin<&mut Self>, which: Visit, visitor: &mut V) -> ControlFlow<()> {
@@ -301,10 +296,6 @@ where
 
     fn take_due(self: Pin<&mut Self>) -> bool {
         mem::take(self.project().is_due)
-    }
-
-    fn keep_source_wake(self: Pin<&mut Self>) {
-        self.project().places.keep_source_wake();
     }
 
     fn close(self: Pin<&mut Self>) {

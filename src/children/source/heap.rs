@@ -52,6 +52,8 @@ pub struct Heap<C, W, K> {
     root: WakerBlock,
     /// Whether to poll the source.
     is_source_woken: bool,
+    /// Whether the source was pending in this poll, so that a wake of it since then has to wake the parent.
+    is_source_pending: bool,
     kept: AllKept<K>,
 }
 
@@ -94,6 +96,7 @@ impl<C, W, K> Heap<C, W, K> {
             free: Vec::new(),
             root: WakerBlock::lasting(WIDTH - 1),
             is_source_woken: true,
+            is_source_pending: false,
             kept: AllKept::default(),
         }
     }
@@ -185,7 +188,7 @@ impl<C, W, K> Heap<C, W, K> {
     /// From now on the next child of the chunk that is woken marks the chunk in the root. If one was woken since its turn, the
     /// chunk is marked at once.
     fn arm(&mut self, number: usize) {
-        if let Some(chunk) = &mut self.chunks[number] {
+        if let Some(Some(chunk)) = self.chunks.get_mut(number) {
             self.root.with_waker(number + 1, |waker| chunk.wakers.rearm(waker));
         }
     }
@@ -250,22 +253,25 @@ impl<C, W, K> Places for Heap<C, W, K> {
         let this = self.get_mut();
         // All that could be drawn was drawn.
         this.trim(1 + this.used());
+        // If there was no room, or if it has ended, the source was not polled. Its wake then has to wait for room, and must not
+        // wake the parent in every poll. If there was room, it was polled after the last child had ended, or the parent is
+        // woken for another reason.
+        if !mem::take(&mut this.is_source_pending) {
+            this.is_source_woken |= this.root.take_woken(SOURCE..SOURCE + 1).is_some();
+        }
         this.root.rearm(waker);
-    }
-
-    fn keep_source_wake(self: Pin<&mut Self>) {
-        let this = self.get_mut();
-        this.is_source_woken |= this.root.take_woken(SOURCE..SOURCE + 1).is_some();
     }
 
     fn poll_source<S: Stream>(self: Pin<&mut Self>, source: Pin<&mut S>, _: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.get_mut();
         if this.root.take_woken(SOURCE..SOURCE + 1).is_none() && !this.is_source_woken {
+            this.is_source_pending = true;
             return Poll::Pending;
         }
         this.is_source_woken = false;
         let polled = this.root.with_waker(SOURCE, |waker| source.poll_next(&mut Context::from_waker(waker)));
         this.is_source_woken = polled.is_ready();
+        this.is_source_pending = polled.is_pending();
         polled
     }
 
@@ -298,7 +304,8 @@ impl<C, W, K> Places for Heap<C, W, K> {
     }
 
     fn woken(self: Pin<&mut Self>, range: Range<usize>) -> Woken {
-        let end = range.end.min(self.chunks.len() * WIDTH);
+        // Including numbers that were given up, as late wakes may have marked them.
+        let end = range.end.min(self.root.children() * WIDTH);
         Woken { ahead: range.start..end, chunk: None }
     }
 
@@ -315,7 +322,7 @@ impl<C, W, K> Places for Heap<C, W, K> {
                 continue;
             };
             let (first, next) = (number * WIDTH, (number + 1) * WIDTH);
-            if let Some(chunk) = &mut this.chunks[number] {
+            if let Some(Some(chunk)) = this.chunks.get_mut(number) {
                 let offsets = ahead.start - first..ahead.end.min(next) - first;
                 if let Some(offset) = chunk.wakers.take_woken(offsets) {
                     ahead.start = first + offset + 1;

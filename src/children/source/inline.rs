@@ -65,8 +65,6 @@ impl<C, W, K, const N: usize> Places for Inline<C, W, K, N> {
 
     fn rearm(self: Pin<&mut Self>, _: &Waker) {}
 
-    fn keep_source_wake(self: Pin<&mut Self>) {}
-
     fn poll_source<S: Stream>(
         self: Pin<&mut Self>,
         source: Pin<&mut S>,

@@ -25,9 +25,6 @@ pub trait Places: Entries {
     /// As in [`Children`](crate::children::Children); also for the source.
     fn rearm(self: Pin<&mut Self>, waker: &Waker);
 
-    /// As in [`Children`](crate::children::Children).
-    fn keep_source_wake(self: Pin<&mut Self>);
-
     /// Polls the source, if it was woken and a place is vacant.
     fn poll_source<S: Stream>(self: Pin<&mut Self>, source: Pin<&mut S>, cx: &mut Context<'_>)
     -> Poll<Option<S::Item>>;

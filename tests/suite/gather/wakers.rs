@@ -581,7 +581,7 @@ fn a_waker_cloned_in_a_poll_that_panics_may_be_used_after_it() {
         let mut cx = Context::from_waker(&waker);
         assert!(catch_unwind(AssertUnwindSafe(|| gather.as_mut().poll(&mut cx).is_ready())).is_err());
         let cloned = cloned.lock().unwrap().take().unwrap();
-        cloned.clone().wake();
+        cloned.wake_by_ref();
         drop(gather);
         cloned.wake();
         assert_eq!(wakes.take(), 0);

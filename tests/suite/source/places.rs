@@ -13,7 +13,7 @@ use std::thread;
 use futures_util::{StreamExt as _, stream};
 
 use super::feed::Feed;
-use crate::kit::{Alive, Gate, Output, World, yield_now};
+use crate::kit::{Alive, Gate, Output, Wakes, World, yield_now};
 use gather::{CancelExt, GatherOf, LocalBoxChild, from_iter, from_stream, gather};
 
 #[test]
@@ -414,4 +414,97 @@ fn children_never_move_once_they_were_polled() {
     });
     let done = pollster::block_on(gather(from_stream(stream::iter(children).boxed_local())).concurrency(999));
     assert_eq!(done, Ok(vec![(); 5000]));
+}
+
+/// Children of so many chunks, which wait until they are told to end.
+struct Chunks {
+    wakes: Arc<Wakes>,
+    waker: Waker,
+    wakers: RefCell<Vec<Option<Waker>>>,
+    ends: Cell<bool>,
+    ended: Cell<usize>,
+}
+
+impl Chunks {
+    /// The first three chunks have 8, 16 and 32 places, the others 63.
+    const fn children(chunks: usize) -> usize {
+        56 + 63 * (chunks - 3)
+    }
+
+    fn new(chunks: usize) -> Self {
+        let (wakes, waker) = Wakes::new();
+        let wakers = RefCell::new(vec![None; Self::children(chunks)]);
+        Chunks { wakes, waker, wakers, ends: Cell::new(false), ended: Cell::new(0) }
+    }
+
+    fn child(&self, index: usize, stays: bool, mut polled: impl FnMut()) -> impl Future<Output = ()> {
+        poll_fn(move |cx: &mut Context<'_>| {
+            self.wakers.borrow_mut()[index] = Some(cx.waker().clone());
+            polled();
+            if stays || !self.ends.get() {
+                return Poll::Pending;
+            }
+            self.ended.set(self.ended.get() + 1);
+            Poll::Ready(())
+        })
+    }
+
+    fn wake(&self, index: usize) {
+        let waker = self.wakers.borrow()[index].clone();
+        waker.expect("it was polled").wake();
+    }
+
+    /// Polls while it is woken. How often.
+    fn poll_until_quiet(&self, mut all: Pin<&mut impl Future>) -> usize {
+        let mut polls = 0;
+        while self.wakes.take() > 0 {
+            assert!(all.as_mut().poll(&mut Context::from_waker(&self.waker)).is_pending());
+            polls += 1;
+            assert!(polls < 10_000, "it wakes itself for ever");
+        }
+        polls
+    }
+}
+
+#[test]
+fn nearly_all_children_of_many_chunks_may_end_in_one_pass() {
+    for count in [100, 260, 400, 1000] {
+        let chunks = Chunks::new(count);
+        let children = Chunks::children(count);
+        let source =
+            stream::iter((0..children).map(|index| chunks.child(index, false, || ()))).chain(stream::pending());
+        let mut all = pin!(gather(from_stream(source)).settle().into_future());
+        chunks.waker.wake_by_ref();
+        chunks.poll_until_quiet(all.as_mut());
+        chunks.ends.set(true);
+        (0..children).for_each(|index| chunks.wake(index));
+        chunks.poll_until_quiet(all.as_mut());
+        assert_eq!(chunks.ended.get(), children);
+    }
+}
+
+#[test]
+fn a_late_wake_in_a_chunk_that_was_given_up_is_taken() {
+    let chunks = Chunks::new(68);
+    let children = Chunks::children(68);
+    let survivor = Chunks::children(39) + 10;
+    let late = || {
+        if chunks.ends.get() {
+            chunks.wake(children - 1);
+        }
+    };
+    let child = |index| match index == survivor {
+        true => LocalBoxChild::new(chunks.child(index, true, late)),
+        false => LocalBoxChild::new(chunks.child(index, false, || ())),
+    };
+    let source = stream::iter((0..children).map(child)).chain(stream::pending());
+    let mut all = pin!(gather(from_stream(source)).settle().into_future());
+    chunks.waker.wake_by_ref();
+    chunks.poll_until_quiet(all.as_mut());
+    chunks.wake(survivor);
+    chunks.poll_until_quiet(all.as_mut());
+    chunks.ends.set(true);
+    (0..children).for_each(|index| chunks.wake(index));
+    assert!(chunks.poll_until_quiet(all.as_mut()) < 100);
+    assert_eq!(chunks.ended.get(), children - 1);
 }
