@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use gather::{
@@ -282,11 +283,13 @@ fn make_clean_up(index: usize) -> MakeCleanup {
 /// Another waiter for a child's signal: a waker that is made by hand.
 struct Listener {
     who: Who,
+    is_woken: Arc<AtomicBool>,
     _once: Once,
 }
 
 impl Wake for Listener {
     fn wake(self: Arc<Self>) {
+        self.is_woken.store(true, Ordering::Relaxed);
         world().visit(Place::WaiterWake, self.who);
     }
 }
@@ -308,6 +311,7 @@ struct Told {
     /// Waits too, with a waker of its own.
     listens: Wait,
     has_listened: bool,
+    is_woken: Arc<AtomicBool>,
     #[pin]
     stage: Stage,
     _captured: Captured,
@@ -325,14 +329,20 @@ impl Future for Told {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Output> {
         let mut this = self.project();
         let who = *this.who;
+        let is_working = matches!(*this.stage, Stage::Work(_));
+        let is_told = is_working && this.told.as_mut().poll(cx).is_ready();
         if !mem::replace(this.has_listened, true) {
-            let listener = Listener { who, _once: Once::new(Place::WaiterDrop, who, false) };
+            let listener =
+                Listener { who, is_woken: this.is_woken.clone(), _once: Once::new(Place::WaiterDrop, who, false) };
             let listener = Waker::from(Arc::new(listener));
             let _ = this.listens.as_mut().poll(&mut Context::from_waker(&listener));
         }
         if let StageProj::Work(work) = this.stage.as_mut().project() {
-            if this.told.as_mut().poll(cx).is_pending() {
+            if !is_told {
                 return work.poll(cx);
+            }
+            if !this.is_woken.load(Ordering::Relaxed) {
+                world().blame(format!("{who:?} was told, and one that waits for its signal was not woken"));
             }
             this.stage.set(Stage::CleanUp(clean_up(who.child().expect("it is a child's"))));
         }
@@ -353,7 +363,15 @@ fn told_by_signal(who: Who) -> Cancellable<Told> {
         }
         let wait = |cancel: CancelSignal| -> Wait { Box::pin(async move { cancel.cancelled().await }) };
         let (told, listens) = (wait(cancel.clone()), wait(cancel));
-        Told { who, told, listens, has_listened: false, stage: Stage::Work(child(who)), _captured: captured }
+        Told {
+            who,
+            told,
+            listens,
+            has_listened: false,
+            is_woken: Arc::default(),
+            stage: Stage::Work(child(who)),
+            _captured: captured,
+        }
     })
 }
 
