@@ -36,7 +36,8 @@ impl<I, P, G, H, R, S, L> Group<I, P, Cancelling<G, H, R>, S, L> {
     ///
     /// *Children* have one type of output, in a tuple too; convert them by `map`. The policy is fail-fast,
     /// [`settle`](Group::settle), or a [`report`](Group::report) of these, as [`any`](Group::any) and [`race`](Group::race)
-    /// have a single output. There is no such stream under [`restart`](crate::restart()): a generation that fails would have
+    /// have a single output. The stream of a tuple or an array has to be pinned; that of a `Vec` or a source is `Unpin`. There is
+    /// no such stream under [`restart`](crate::restart()): a generation that fails would have
     /// handed out outputs that the next one gives again.
     ///
     /// *Outcomes.*

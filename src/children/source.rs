@@ -32,8 +32,9 @@ type StopOf<S, P> = <P as Judge<OutputOf<S>>>::Stop;
 /// group.
 ///
 /// *When to use.* If not all children are known at the start, or if they are too many to be held at once: the connections of
-/// a server, the pages of a crawl, a million requests sixteen at a time. The stream may be the receiver of any channel; so
-/// children can be added while the group runs, also by children that hold a sender. If all children are there, use a
+/// a server, the pages of a crawl, a million requests sixteen at a time. The stream may be the receiver of any channel
+/// that is a `Stream` (tokio's have wrappers in tokio-stream); so children can be added while the group runs, also by children
+/// that hold a sender. If all children are there, use a
 /// tuple, an array or a `Vec`.
 ///
 /// *Outcomes.* The group is complete when the source has ended and no child is left. The outputs are a `Vec`, in the order
