@@ -195,6 +195,14 @@ pub trait Children: Indexed {
         false
     }
 
+    /// Records that the gather was stopped before children from this index on, which were drawn, were polled.
+    fn leave_unpolled(self: Pin<&mut Self>, _: usize) {}
+
+    /// The index that [`leave_unpolled`](Self::leave_unpolled) has recorded.
+    fn unpolled_from(self: Pin<&mut Self>) -> usize {
+        usize::MAX
+    }
+
     /// Drops the source, so that no more children come.
     fn close(self: Pin<&mut Self>) {}
 

@@ -191,7 +191,7 @@ where
         cancelling.order.begin(match this.progress.phase {
             // The first pass did not reach the end: it stopped at the child that is the cause, or did not begin.
             Phase::Unpolled => cause.index().map_or(0, |index| index + 1),
-            _ => usize::MAX,
+            _ => this.children.as_mut().unpolled_from(),
         });
         this.progress.set(Phase::Told, cause);
         this.signal.end();

@@ -85,6 +85,11 @@ impl<'a, 'b, L: Concurrency, R: Order> Turn<'a, 'b, L, R> {
         }
         if matches!(which, Visit::Ahead { .. }) && matches!(pass.end, PassEnd::Through) {
             let _ = children.as_mut().visit(Visit::Ahead { from: 0, below: round.next.get() }, &mut pass);
+            if DRAINS && starts_later && matches!(pass.end, PassEnd::Through) {
+                // A child that has drained has made room, but the pass has not ended there if its output is not kept.
+                let started = pass.turn.concurrency.started();
+                let _ = children.as_mut().visit(Visit::From(started), &mut pass);
+            }
         }
         if draws {
             pass.draw(children, ahead);
@@ -202,6 +207,9 @@ impl<L: Concurrency, R: Order, const DRAINS: bool> Pass<'_, '_, L, R, DRAINS> {
             if let PassEnd::Through = self.end {
                 self.end = cut;
             }
+        }
+        if let (Some(first), PassEnd::Stopped(index)) = (ahead, self.end) {
+            children.as_mut().leave_unpolled(first.max(index + 1));
         }
         self.turn.is_first = true;
         self.has_asked = false;

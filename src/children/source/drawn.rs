@@ -37,6 +37,8 @@ pub struct Drawn<S, T: Places, P, X> {
     live: usize,
     /// Whether the source comes before the children in the next pass.
     is_due: bool,
+    /// Children from this index on were drawn and never polled.
+    unpolled_from: usize,
     /// The output that stopped the gather, once its child has ended.
     stopped: Option<X>,
     policy: PhantomData<fn() -> P>,
@@ -52,6 +54,7 @@ impl<S, T: Places, P, X> Drawn<S, T, P, X> {
             drawn: 0,
             live: 0,
             is_due: false,
+            unpolled_from: usize::MAX,
             stopped: None,
             policy: PhantomData,
         }
@@ -241,7 +244,12 @@ where
                     let mut flow = ControlFlow::Continue(());
                     while flow.is_continue() {
                         let Some(position) = self.as_mut().project().places.next_woken(&mut woken) else { break };
-                        if self.as_mut().project().places.entry(position).index() >= below {
+                        let mut entry = self.as_mut().project().places.entry(position);
+                        if entry.as_mut().content().child().is_none() {
+                            // It has ended, and its output waits there.
+                            continue;
+                        }
+                        if entry.index() >= below {
                             self.as_mut().project().places.wake(position);
                             continue;
                         }
@@ -296,6 +304,14 @@ where
 
     fn take_due(self: Pin<&mut Self>) -> bool {
         mem::take(self.project().is_due)
+    }
+
+    fn leave_unpolled(self: Pin<&mut Self>, from: usize) {
+        *self.project().unpolled_from = from;
+    }
+
+    fn unpolled_from(self: Pin<&mut Self>) -> usize {
+        *self.project().unpolled_from
     }
 
     fn close(self: Pin<&mut Self>) {

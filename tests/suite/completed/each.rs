@@ -96,6 +96,41 @@ fn children_go_on_while_a_hand_is_pending() {
     }
 }
 
+/// From a source, what waits lies in the child's place. That is not polled, even if the child is woken once more.
+#[test]
+fn a_child_whose_output_waits_in_its_place_is_not_polled() {
+    let check = |in_place| {
+        let world = World::new();
+        let hands = Hands::new(&world);
+        let (children, gates) = children(&world, false);
+        let mut all: Any<'_, ()> = match in_place {
+            true => {
+                let source = from_stream_const::<3, _>(stream::iter(children));
+                kit::boxed(gather(source).settle().as_completed().for_each(hands.each()))
+            }
+            false => kit::boxed(gather(from_iter(children)).settle().as_completed().for_each(hands.each())),
+        };
+        assert!(world.poll(all.as_mut()).is_pending());
+        gates[2].open(Ok(2));
+        gates[1].open(Ok(1));
+        assert!(world.poll(all.as_mut()).is_pending());
+        world.log.expect("end b, drop b, end c, drop c, take 1: Ok(1)");
+        gates[2].wake();
+        assert!(world.poll(all.as_mut()).is_pending());
+        gates[0].open(Ok(0));
+        hands.open(Ok(()));
+        assert!(world.poll(all.as_mut()).is_pending());
+        world.log.expect("end hand, drop hand, take 2: Ok(2), end a, drop a");
+        for _ in 0..2 {
+            hands.open(Ok(()));
+            let _ = world.poll(all.as_mut());
+        }
+        world.log.expect("end hand, drop hand, take 0: Ok(0), end hand, drop hand");
+    };
+    check(false);
+    check(true);
+}
+
 #[test]
 fn a_failure_while_a_hand_is_pending_cancels_at_once_and_waits_for_it() {
     for container in CONTAINERS {

@@ -6,9 +6,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::kit::{Gate, World};
+use crate::kit::{FIXED, Gate, World, in_container};
 use futures_util::{Stream, StreamExt as _, stream};
-use gather::{from_iter, from_stream, from_stream_const, gather};
+use gather::{CancelExt as _, Cancelled, from_iter, from_stream, from_stream_const, gather};
 
 /// One poll of the stream.
 fn poll<S: Stream + ?Sized>(world: &World, stream: Pin<&mut S>) -> Poll<Option<S::Item>> {
@@ -249,6 +249,32 @@ fn as_many_are_started_as_there_is_room_for() {
     gates[4].open(());
     assert_eq!((poll(), polls.take()), (Poll::Ready(Some((4, 4))), vec![4]));
     assert_eq!((poll(), polls.take()), (Poll::Ready(None), vec![]));
+}
+
+/// Though nothing is handed out of those that drain: when one has made room, the next one is polled in that poll.
+#[test]
+fn one_that_has_drained_makes_room_for_the_next_one() {
+    for container in FIXED {
+        let (world, stop) = (World::new(), Gate::<()>::new());
+        let [a, b, c] = ["a", "b", "c"].map(|name| world.probe::<Result<u32, &str>>(name));
+        let gates = [a.1, b.1, c.1];
+        let children = [a.0, b.0, c.0].map(|probe| probe.quiet().log_polls().on_cancel(|_| ()));
+        let mut items = in_container!(container, children, |group| {
+            let group = group.cancel_when(stop.clone().wait()).concurrency(1);
+            Box::pin(group.as_completed()) as Pin<Box<dyn Stream<Item = Result<Result<(usize, u32), &str>, Cancelled>>>>
+        });
+        assert!(poll(&world, items.as_mut()).is_pending());
+        stop.open(());
+        assert!(poll(&world, items.as_mut()).is_pending());
+        world.log.take();
+        gates[0].open(Ok(0));
+        assert!(poll(&world, items.as_mut()).is_pending());
+        world.log.expect("poll a, drop a, poll b");
+        gates[2].open(Ok(2));
+        gates[1].open(Ok(1));
+        assert_eq!(poll(&world, items.as_mut()), Poll::Ready(Some(Err(Cancelled))));
+        world.log.expect("poll b, drop b, poll c, drop c");
+    }
 }
 
 /// Places of a source without an allocator are used again, in the order in which they are left.

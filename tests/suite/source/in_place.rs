@@ -280,3 +280,27 @@ fn sources_of_any_length() {
     }
     with_places!(lengths);
 }
+
+/// A busy group asks its source before the children have their turn. If one of these fails, what the source gave does not
+/// start any more, in reverse as little as otherwise.
+#[test]
+fn in_reverse_a_child_that_was_drawn_and_not_polled_does_not_start() {
+    let world = World::new();
+    let (feed, source) = Feed::new(&world.log);
+    let [a, b, c] = ["a", "b", "c"].map(|name| world.probe::<Result<(), &str>>(name));
+    let (gates, [a, b, c]) = ([a.1, b.1, c.1], [a.0, b.0, c.0].map(|probe| probe.quiet().log_polls()));
+    feed.push(LocalBoxChild::new(a));
+    let mut all = pin!(gather(from_stream_const::<3, _>(source)).cancel_in_reverse().into_future());
+    for _ in 0..2 {
+        assert!(world.poll(all.as_mut()).is_pending());
+        world.log.expect("poll a");
+    }
+    feed.push(LocalBoxChild::new(b));
+    feed.push(LocalBoxChild::new(c.on_cancel(|c| c.log.push("tell c"))));
+    gates[0].open(Err("a"));
+    assert!(world.poll(all.as_mut()).is_pending());
+    world.log.expect("poll a, drop a, drop source, tell c, poll c");
+    gates[2].open(Ok(()));
+    assert_eq!(world.poll(all.as_mut()), Poll::Ready(Err("a")));
+    world.log.expect("poll c, drop c, drop b");
+}
