@@ -66,7 +66,7 @@ pub trait Container: sealed::Sealed {
 /// |---|---|---|
 /// | tuple, array | each pending child, with the caller's waker | in place, nothing allocated |
 /// | `Vec`, boxed slice | the children that were woken, each with a waker of its own | in the caller's buffer; one or two allocations for any number of children |
-/// | source | see [`from_stream`](crate::from_stream), [`from_stream_const`](crate::from_stream_const) | |
+/// | source | see [`from_stream`], [`from_stream_const`] | |
 ///
 /// *Complexity.* A poll takes O(children) time in a tuple or an array, and O(woken children) in a `Vec`, however many others
 /// there are. A wake of a child of a `Vec` takes constant time, without a lock, from any thread. A `Vec` allocates the

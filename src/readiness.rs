@@ -58,7 +58,7 @@
 //!   that; or it comes from a mark, and only existing groups are marked; or from a hint, which is bounded where it is read. A
 //!   position is the number of a bit, so below `WIDTH`; a group has at least that many bytes, and so has the room of the
 //!   header.
-//! - ENCLOSED: a waker with the functions of [`Lent`](waker::Lent) is only lent, by a call that outlives the loan and owns
+//! - ENCLOSED: a waker with the functions of [`Lent`] is only lent, by a call that outlives the loan and owns
 //!   what the waker points to. Its clones have other functions. Everything stored there is atomic.
 //! - OWNED: only the owner touches the marks of a group, through `&mut WakerBlock` or an [`OpenGroup`] that borrows it; they
 //!   may be read through `&WakerBlock`.
