@@ -10,7 +10,20 @@
 
 #[path = "../suite/kit.rs"]
 mod kit;
+
+#[path = "../property/actors.rs"]
+mod actors;
+#[path = "../property/child.rs"]
+mod child;
+#[path = "../property/model.rs"]
+mod model;
+#[path = "../property/outputs.rs"]
+mod outputs;
+#[path = "../property/passes.rs"]
+mod passes;
+#[path = "../property/run.rs"]
+mod run;
 #[path = "../property/script.rs"]
 mod script;
 
-libfuzzer_sys::fuzz_target!(|case: script::Case| script::check(&case));
+libfuzzer_sys::fuzz_target!(|case: script::Case| run::check(&case));

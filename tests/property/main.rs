@@ -1,11 +1,20 @@
-//! Random scripts against a naive model of the promises: order of polls, hooks and drops, outcomes, wakes.
+//! Random scripts against a naive model of the promises: order of polls, hooks and drops, outcomes, wakes; of every kind
+//! of child, in every container, under every policy and setting.
 //!
-//! 20 000 scripts; more with `PROPTEST_CASES=1000000 cargo test --release --test property`.
+//! `script` is what a script says, `actors` follow it in a group, `model` and `child` know what the group does with them,
+//! `run` has both side by side. 20 000 scripts; more with `PROPTEST_CASES=1000000 cargo test --release --test property`.
 
 #![cfg(feature = "alloc")]
 
 #[path = "../suite/kit.rs"]
 mod kit;
+
+mod actors;
+mod child;
+mod model;
+mod outputs;
+mod passes;
+mod run;
 mod script;
 
 use arbitrary::{Arbitrary as _, Unstructured};
@@ -37,7 +46,7 @@ fn case() -> impl Strategy<Value = Case> {
 fn the_gather_does_what_the_model_does() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(20_000);
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-    proptest!(config, |(case in case())| script::check(&case));
+    proptest!(config, |(case in case())| run::check(&case));
 }
 
 /// A script a line, in hexadecimal digits: the corpus of a long run of tests/fuzz.
@@ -47,6 +56,6 @@ fn scripts_found_by_the_fuzzer_agree_with_the_model() {
         let _at = kit::At(line.into());
         let byte = |at| u8::from_str_radix(&line[at..at + 2], 16).expect("two digits");
         let bytes: Vec<_> = (0..line.len()).step_by(2).map(byte).collect();
-        script::check(&decode(&bytes));
+        run::check(&decode(&bytes));
     }
 }
