@@ -26,4 +26,16 @@ mod run;
 #[path = "../property/script.rs"]
 mod script;
 
-libfuzzer_sys::fuzz_target!(|case: script::Case| run::check(&case));
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+use std::sync::Once;
+
+libfuzzer_sys::fuzz_target!(|case: script::Case| {
+    // The fuzzer's own hook aborts at any panic. But a group has to panic where a child lies.
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| set_hook(Box::new(|_| ())));
+    if let Err(finding) = catch_unwind(AssertUnwindSafe(|| run::check(&case))) {
+        let message = finding.downcast_ref::<String>().map_or("a panic", String::as_str);
+        eprintln!("{message}\n{case:?}");
+        std::process::abort();
+    }
+});

@@ -256,10 +256,9 @@ impl Model {
 
     /// In reverse: the poll of this child that comes next is the one when it was told.
     fn is_told_now(&self, index: usize) -> bool {
-        let name = format!("poll {index}");
         let left = &self.happened[self.log.len()..];
         let is_last = self.cause.is_some() && self.last_live() == Some(index) && !self.children[index].is_told;
-        is_last && left[0] == name && left.iter().filter(|entry| **entry == name).count() == 1
+        is_last && left[0].starts_with("poll") && left.iter().filter(|entry| **entry == left[0]).count() == 1
     }
 
     /// Without an allocator.
