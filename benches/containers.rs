@@ -48,7 +48,7 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> Group<'a> {
     group
 }
 
-// ---- children that need nobody else ----
+// ---- children that wake themselves ----
 
 fn self_driven(criterion: &mut Criterion) {
     for (case, polls) in [("Vec, ready", 0), ("Vec, yields once", 1)] {
@@ -444,7 +444,7 @@ fn one_fails_peer<P: Peer>(group: &mut Group<'_>, n: usize, event: &OneFails) {
     });
 }
 
-/// Whether nobody waits for it.
+/// Whether nothing waits for it.
 fn is_free(slot: &Slot) -> bool {
     let waker = slot.waker.take();
     let is_free = waker.is_none();

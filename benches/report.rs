@@ -41,7 +41,7 @@ fn target_directory() -> PathBuf {
 /// A case, and the number of its children; 0 where it is said in the case.
 type Row = (String, u64);
 
-/// Nanoseconds a child, the median, by who was measured.
+/// Nanoseconds a child, the median, by combinator.
 struct Results(BTreeMap<Row, BTreeMap<String, f64>>);
 
 impl Results {

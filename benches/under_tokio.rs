@@ -87,7 +87,7 @@ fn tasks(n: usize) -> JoinSet<Output> {
     spawn((0..n).map(task).collect())
 }
 
-// ---- who is measured, beside the peers of the other benchmarks ----
+// ---- what is measured, beside the peers of the other benchmarks ----
 
 struct InOrder;
 

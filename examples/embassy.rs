@@ -1,5 +1,5 @@
 //! Three children in one task of embassy's executor, here on std: a sensor, a motor that must not be stopped abruptly,
-//! and a link that is lost. When it is, the motor runs down before all three are made anew.
+//! and a link that is lost. If it is lost, the motor runs down before all three are restarted.
 //!
 //!     cargo run -p gather-examples --example embassy
 //!

@@ -48,7 +48,7 @@ async fn worker(stop: &Notify) -> Output {
     }
 }
 
-/// The job fails in the first generation, the connection in the second, and nobody in the third.
+/// The job fails in the first generation, the connection in the second, and none in the third.
 async fn group() {
     let mut generation = 0;
     let group = restart(Limit::restarts(5), || {

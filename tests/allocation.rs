@@ -343,7 +343,7 @@ fn nothing_is_allocated_for_a_child_of_a_source() {
             let seen = Cell::new((0, 0));
             let children = (0..20 * limit).map(|value| {
                 drawn.set(value);
-                // The second window is full: from here on there are as many as ever.
+                // The second window is full: from here on there are as many children as before.
                 if value == 3 * limit {
                     seen.set(COUNTED.get());
                 }

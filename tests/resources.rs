@@ -95,7 +95,7 @@ impl Runtime for Tokio {
     }
 
     fn process(command: Command, ended: impl FnOnce(ExitStatus) -> Ended) -> impl Child<Output = Ended> {
-        /// The child must be at hand for who kills it, and `wait` borrows it.
+        /// The child must be at hand to be killed, and `wait` borrows it.
         struct Process(tokio::process::Child);
 
         impl Future for Process {
@@ -210,7 +210,7 @@ fn listen<R: Runtime>(address: SocketAddr) -> io::Result<R::Listener> {
 const ASK: u8 = b'?';
 const FAIL: u8 = b'!';
 
-/// One client at a time: tells who it is, or fails.
+/// One client at a time: tells it its name, or fails.
 async fn serve<R: Runtime>(listener: R::Listener, name: [u8; 2]) -> Ended {
     loop {
         let mut stream = R::accept(&listener).await.unwrap();

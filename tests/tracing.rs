@@ -214,7 +214,7 @@ fn one_that_is_dropped_while_pending_says_so() {
         drop(all);
         lines.expect(&["WARN gather{children=2}: dropped before its end", "close gather{children=2}"]);
 
-        // Who drops it in its drain cuts clean-ups off.
+        // Dropping it in its drain cuts clean-ups off.
         let told = pending::<Output>().on_cancel(|_| ());
         let mut all = Box::pin(gather((told, ready(Err::<(), _>("failed")))).into_future());
         assert!(world.poll(all.as_mut()).is_pending());

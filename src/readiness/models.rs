@@ -255,7 +255,7 @@ fn a_wake_while_a_used_mark_is_taken_away() {
     });
 }
 
-/// A wake against the drop of the gather: the block is freed once, by whoever is last; nobody touches it after.
+/// A wake against the drop of the gather: the last reference frees the block, once, and nothing touches it after.
 #[test]
 fn wake_against_drop_of_the_gather() {
     model("wake against drop of the gather", || {

@@ -192,7 +192,7 @@ fn ag_3_the_first_error_itself_is_the_cause_and_nothing_comes_after_it() {
             } else {
                 world.log.expect("drop a, drop b, drop c, drop d, drop e");
                 world.wakes.take();
-                // None of them is there any more: nobody receives it.
+                // None of them is there any more to receive it.
                 assert!(send_c.send(Ok(3)).is_err());
                 drop(send_d);
                 assert!(send_e.send(Err(world.log.token("late"))).is_err());
@@ -944,7 +944,7 @@ struct Flat<O> {
     outcomes: O,
 }
 
-// AG-29, what is left of it: Debug polls nobody.
+// AG-29, what is left of it: Debug polls no child.
 #[test]
 fn ag_29_debug_shows_phase_and_children_without_polling() {
     let world = World::new();

@@ -135,7 +135,7 @@ impl Staff {
         }))
     }
 
-    /// Is told nothing, and wakes nobody.
+    /// Is told nothing, and wakes nothing.
     fn naughty(&self, name: &'static str) -> Worker {
         let mut work = Box::pin(self.work(name));
         LocalBoxChild::new(poll_fn(move |_| work.as_mut().poll(&mut Context::from_waker(Waker::noop()))).shield())
@@ -590,7 +590,7 @@ fn otp_25_otp_26_stopped_in_its_restart_loop_it_does_not_finish_the_loop() {
                 }
                 assert!(s.world.poll(l.as_mut()).is_pending());
                 s.world.log.expect("start a, start b, end b, drop b, stop a, end a, drop a");
-                // It says that it is restarting, and that nobody is alive.
+                // It shows that it is restarting, and that no child is alive.
                 let (state, debug) = (if backs_off { "BackingOff" } else { "Between" }, format!("{l:?}"));
                 assert!(debug.contains(&format!("state: {state}")), "{debug}");
                 assert!(!debug.contains("pending") && !debug.contains("draining"), "{debug}");
@@ -961,7 +961,7 @@ fn otp_46_the_first_start_is_not_tried_again() {
             started.set(started.get() + 1);
             [s.told("a"), s.faulty("b", "refused")]
         };
-        // The restarts are counted by who sees the failures: a start that fails is tried again only in a restart.
+        // Restarts are counted where the failures are seen: a start that fails is tried again only in a restart.
         let mut l = supervise!(s, container, (a b), Limit::restarts(9), make, |l| {
             l.when(|failure| !matches!(failure.error, Start(_)) || started.get() > 1)
         });
@@ -1031,7 +1031,7 @@ fn otp_54_otp_55_in_a_tree_one_is_restarted_or_when_that_is_given_up_all() {
             s.end(name, DIED);
             s.runs(&mut top, &format!("end {name}, drop {name}, start {name}"));
         }
-        // OTP-55: its limit is reached, all are made anew.
+        // OTP-55: its limit is reached, all are restarted.
         s.end("c", DIED);
         let given_up = "end c, drop c, stop d, end d, drop d";
         let stop = "stop a, stop b, stop e, stop f, end a, drop a, end b, drop b, end e, drop e, end f, drop f";

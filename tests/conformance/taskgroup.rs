@@ -285,7 +285,7 @@ fn everywhere(test: impl Fn(Container, bool)) {
     for container in CONTAINERS {
         for pending_first in [true, false] {
             if container == Container::Source && !pending_first {
-                // Who would be drawn behind one that ends the group at once is not there.
+                // A child behind one that ends the group at once is not drawn.
                 continue;
             }
             let _at = At(format!("{container:?}, pending first: {pending_first}"));
@@ -677,7 +677,7 @@ fn bomb(log: &Log, armed: &Gate<Arc<()>>) -> impl Future<Output = Output> + use<
 }
 
 /// Polls what is going to panic. The panic leaves the poll as it is, the gather holds no copy of it (TG-46), polling again
-/// panics with a message, and dropping it has nobody left to drop.
+/// panics with a message, and there is no child left to drop.
 fn panics<G: FusedFuture>(world: &World, mut all: Pin<Box<G>>, expected: &str) {
     let payload = catch_unwind(AssertUnwindSafe(|| world.poll(all.as_mut()).is_ready())).unwrap_err();
     world.log.expect(expected);

@@ -87,7 +87,7 @@ impl PartialEq<&str> for Token {
     }
 }
 
-/// Opened by hand with a value; whoever waits for it is woken.
+/// Opened by hand with a value; what waits for it is woken.
 pub struct Gate<T>(Rc<RefCell<GateState<T>>>);
 
 struct GateState<T> {
@@ -117,7 +117,7 @@ impl<T> Gate<T> {
         self.wake();
     }
 
-    /// Wakes who waits, with nothing to be had.
+    /// Wakes what waits, without opening.
     pub fn wake(&self) {
         let waiting = self.0.borrow().waiting.clone();
         if let Some(waker) = waiting {
@@ -125,7 +125,7 @@ impl<T> Gate<T> {
         }
     }
 
-    /// The waker of who waits.
+    /// The waker of what waits.
     pub fn waker(&self) -> Option<Waker> {
         self.0.borrow().waiting.clone()
     }
@@ -394,7 +394,7 @@ pub fn stumbling_clock() -> impl FnMut() -> Duration {
     }
 }
 
-/// Counts who is alive, on any thread.
+/// Counts what is alive, on any thread.
 #[derive(Clone, Default)]
 pub struct Alive(Arc<AtomicUsize>);
 

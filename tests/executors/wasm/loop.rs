@@ -88,7 +88,7 @@ extern "C" fn start() {
 #[unsafe(no_mangle)]
 extern "C" fn fire(timer: usize) {
     let fired = TIMERS.with_borrow_mut(|timers| timers[timer].take());
-    // Nobody waits for it any more, if its future was dropped.
+    // If its future was dropped, nothing waits for it any more.
     let _ = fired.expect("a timer fires once").send(());
     run_woken();
 }

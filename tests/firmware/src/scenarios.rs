@@ -17,7 +17,7 @@ fn buffer() -> Buffer {
     RefCell::new([0; 64])
 }
 
-/// Where its bytes are written to, which must be lent to nobody else.
+/// Where its bytes are written to; not lent to anything else.
 fn transfer(buffer: &Buffer) -> Transfer<'_> {
     Transfer::new(core::cell::RefMut::map(buffer.borrow_mut(), |bytes| &mut bytes[..]))
 }
@@ -89,7 +89,7 @@ async fn a_transfer_is_drained() {
     assert!(0 < count && count < 64, "cut short, and not at once");
     assert_eq!((plain, failed), (Outcome::Dropped, Outcome::Failed(Fault::Sensor)));
 
-    // The buffer is ours again: nobody writes to it any more.
+    // The buffer is ours again: nothing writes to it any more.
     assert_eq!(written(&buffer), count);
     Timer::after_ticks(10).await;
     assert_eq!(written(&buffer), count);

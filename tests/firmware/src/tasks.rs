@@ -1,4 +1,4 @@
-//! Three tasks around one device, which are of use only together: readings that fail now and then, a stream by DMA, and a
+//! Three tasks around one device, which are useful only together: readings that fail now and then, a stream by DMA, and a
 //! heart beat.
 
 use core::cell::{RefCell, RefMut};
@@ -58,7 +58,7 @@ unsafe impl Sync for Buffer {}
 pub const RESTARTS: u32 = 5;
 
 /// The three, restarted by the crate: when one fails the plain ones are dropped, the transfer is told to stop and drained,
-/// and then all are made anew.
+/// and then all are restarted.
 pub async fn by_gather() -> Fault {
     let Err(error) = restart(Limit::restarts(RESTARTS), || (sense(), stream(), beat())).await;
     error.into_source()

@@ -1,4 +1,4 @@
-//! The adapters driven by hand, as a child of one's own drives what it holds; and what they say of themselves.
+//! The adapters polled by hand, as a hand-written child polls the child that it holds; and their `Debug`.
 
 use std::cell::Cell;
 use std::future::{Future, pending, ready};

@@ -563,7 +563,7 @@ fn a_proxy_shuts_down_both_writers_knows_the_failure_at_once_and_is_limited_by_t
             let directions = [
                 LocalBoxChild::new(copy(up.clone(), &sent_up).finally(shut("up", &up_shut))),
                 LocalBoxChild::new(copy(down.clone(), &sent_down).finally(shut("down", &down_shut))),
-                // Stands for whoever else is of the connection: is dropped when the failure is known.
+                // Stands for the other parts of the connection: is dropped when the failure is known.
                 LocalBoxChild::new(world.probe::<Result<u32, &'static str>>("timer").0),
             ];
             let over = Gate::<()>::new();

@@ -271,7 +271,7 @@ fn is_cancelled_in(state: State, parent: Parent, container: Container) {
         }
     }
     stop.open(Err("stop"));
-    // If the parent is a restart, it makes it anew.
+    // If the parent is a restart, it makes it again.
     let make = if parent == Parent::RestartFails { "make" } else { "" };
     let comma = if make.is_empty() { "" } else { ", " };
     let polled = match (state, parent) {

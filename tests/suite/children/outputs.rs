@@ -162,7 +162,7 @@ fn an_output_that_ends_nothing_waits_for_the_end_of_its_child() {
     }
 }
 
-/// As an adapter of one's own would: once it has taken the output, it calls `poll_drain`.
+/// Like a hand-written adapter: once it has taken the output, it calls `poll_drain`.
 #[test]
 fn polled_on_when_its_output_was_taken_it_ends_without_one() {
     for (way, wrap) in WAYS {

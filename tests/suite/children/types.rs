@@ -667,7 +667,7 @@ fn helpers_are_generic_over_the_container() {
     assert_eq!(pollster::block_on(settled(vec![ready('a')])), ['a']);
 }
 
-/// A future of one's own that holds one.
+/// A hand-written future that holds one.
 struct Downloads<F: Future> {
     running: GatherOf<Vec<F>, Settle>,
     polls: usize,

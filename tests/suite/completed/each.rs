@@ -190,7 +190,7 @@ fn an_error_of_the_last_hand() {
     assert_eq!(pollster::block_on(group.as_completed().try_for_each(fails)), Err("full"));
     assert_eq!(*causes.borrow(), [Cause::Failed(2)]);
 
-    // In the poll in which the value came: who is told then is polled in that poll.
+    // In the poll in which the value came: a child that is told then is polled in that poll.
     let world = World::new();
     let (told, gate) = world.probe::<Result<u32, &str>>("told");
     let hook_log = world.log.clone();

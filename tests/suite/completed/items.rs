@@ -306,7 +306,7 @@ fn debug_shows_the_gather() {
     assert_eq!(shown, "AsCompleted(Gather { phase: Running, children: [ended, unstarted], .. })");
 }
 
-/// It borrows, and is a part of tasks: the compiler proves anew there that it is `Send`, for erased lifetimes.
+/// It borrows, and is a part of tasks: there the compiler proves again that it is `Send`, for erased lifetimes.
 #[tokio::test]
 async fn within_tasks() {
     #[derive(Debug)]

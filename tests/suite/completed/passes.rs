@@ -15,7 +15,7 @@ fn poll<S: Stream + ?Sized>(world: &World, stream: Pin<&mut S>) -> Poll<Option<S
     stream.poll_next(&mut Context::from_waker(&world.waker))
 }
 
-/// Who was polled, in order.
+/// Which children were polled, in order.
 #[derive(Clone, Default)]
 struct Polls(Rc<RefCell<Vec<usize>>>);
 

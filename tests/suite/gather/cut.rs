@@ -79,7 +79,7 @@ impl Child for Member {
     }
 }
 
-/// Polls once, pending. Who was polled, and how often the parent was woken.
+/// Polls once, pending. Which children were polled, and how often the parent was woken.
 fn pass<F: Future + ?Sized>(world: &World, shared: &Shared, all: Pin<&mut F>) -> (Vec<usize>, usize) {
     assert!(world.poll(all).is_pending());
     (shared.polled(), world.wakes.take())
@@ -250,7 +250,7 @@ fn the_first_pass_of_a_drain_is_not_cut_and_later_ones_are() {
             }
             signal.open(());
             let (polled, wakes) = pass(&world, &shared, all.as_mut());
-            // A signal that is ready in the first poll starts nobody: then they are polled in the drain alone.
+            // A signal that is ready in the first poll starts no child: they are polled only in the drain.
             let mut expected = if polls == 0 { vec![] } else { rows.next() };
             expected.extend(0..100);
             assert_eq!(polled, expected);
@@ -327,7 +327,7 @@ struct Naive {
 }
 
 impl Naive {
-    /// Who is polled, and whether the pass is cut.
+    /// Which children are polled, and whether the pass is cut.
     fn pass(&mut self, ends: &BTreeSet<usize>) -> (Vec<usize>, bool) {
         let round: Vec<_> = self.woken.range(self.next..).chain(self.woken.range(..self.next)).copied().collect();
         let (mut polled, mut fruitless) = (vec![], 0);

@@ -237,7 +237,7 @@ fn a_parent_calls_those_of_the_groups_within_as_it_tells_them() {
         drop(group);
         log.expect("drop x");
     }
-    // Of nobody, and never polled.
+    // Without children, and never polled.
     let world = World::new();
     let inner = gather(Vec::<std::future::Ready<Output>>::new()).on_cancel(logs(&world.log));
     assert_eq!(pollster::block_on(gather((ready(Err::<(), _>("failed")), inner))), Err("failed"));

@@ -269,11 +269,11 @@ fn a_report_becomes_a_result() {
     assert_eq!(result!([Ok(1), Ok(2), Ok(3)], |gather| gather.report().race()), Err(GatherError::Won { index: 0 }));
     assert_eq!(result!([Err("a"), Ok(2), Ok(3)], |gather| gather.report().any()), Err(GatherError::Won { index: 1 }));
     assert_eq!(pollster::block_on(gather(()).report()).into_result(), Ok(()));
-    // The error is that of the cause, whoever wrote it.
+    // The error is that of the cause, whatever wrote it.
     let mut report = pollster::block_on(gather(Vec::from(three([Err("a"), Err("b"), Ok(3)]))).settle().report());
     report.cause = Cause::Failed(1);
     assert_eq!(report.into_result(), failed);
-    // Nobody wrote one like this.
+    // No gather makes one like this.
     let mut report = pollster::block_on(gather([pending::<Result<(), &str>>()]).cancel_when(ready(())).report());
     report.cause = Cause::Completed;
     assert_eq!(report.into_result(), Err(GatherError::Cancelled));

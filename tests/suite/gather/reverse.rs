@@ -324,7 +324,7 @@ struct Crowd {
     wakers: Rc<RefCell<Vec<Option<Waker>>>>,
     /// Children from this index on end in their next poll.
     ends_from: Rc<Cell<usize>>,
-    /// Who ends wakes the one before it.
+    /// A child that ends wakes the one before it.
     wakes_the_one_before: Rc<Cell<bool>>,
     told: Rc<RefCell<Vec<usize>>>,
 }
@@ -611,7 +611,7 @@ fn a_group_within_is_cancelled_in_its_turn() {
     }
 }
 
-/// Whoever is polled with the parent's own waker may have been woken before its parent's pass was stopped.
+/// A child that is polled with the parent's own waker may have been woken before its parent's pass was stopped.
 #[test]
 fn no_wake_is_lost_of_a_child_of_a_group_within() {
     for container in CONTAINERS {

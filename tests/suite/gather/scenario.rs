@@ -117,7 +117,7 @@ pub fn run<'a>(
 ) {
     for pending_first in [true, false] {
         if container == Container::Source && !pending_first {
-            // Who is drawn behind one that fails in its first poll, or after a signal, is not there.
+            // A child behind one that fails in its first poll, or after a signal, is not drawn.
             continue;
         }
         run_in(scenario, &format!("{container:?}"), pending_first, &make);

@@ -480,8 +480,7 @@ fn from_its_second_poll_on_a_child_is_lent_the_waker_that_it_cloned() {
     }
 }
 
-/// Whoever wakes itself without ever cloning its waker is polled in the next poll, each child once, and its siblings are
-/// not.
+/// A child that wakes itself without ever cloning its waker is polled in the next poll, once, and its siblings are not.
 #[test]
 fn a_child_that_wakes_itself_through_what_it_is_lent_is_polled_in_the_next_poll() {
     for (size, clones) in MIXED.into_iter().flat_map(|size| [(size, false), (size, true)]) {

@@ -1,4 +1,4 @@
-//! A failed group made anew.
+//! A failed group that is restarted.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
@@ -61,7 +61,7 @@ fn the_old_generation_is_gone_before_the_new_one_is_made_and_it_yields_between()
     assert!(world.poll(group.as_mut()).is_pending());
     log.expect("make, poll a, poll b");
 
-    // The told one fails, and the plain one had finished: both are made anew.
+    // The told one fails, and the plain one had finished: both are restarted.
     generations.end(1, Ok(2));
     generations.end(0, Err("a"));
     assert!(world.poll(group.as_mut()).is_pending());
@@ -282,7 +282,7 @@ fn each_generation_is_made_whole_and_first_polled_in_list_order() {
         });
         for _generation in 0..3 {
             assert!(world.quiesce(group.as_mut()).0.is_pending());
-            // The finished child is made anew too.
+            // The finished child is restarted too.
             log.expect("make, poll a, end a, drop a, poll b, poll c");
             fail.borrow().open(Err("failed"));
             assert!(world.poll(group.as_mut()).is_pending());
@@ -656,7 +656,7 @@ fn the_signal_wins_wherever_it_is_fired_from() {
             assert_eq!(world.quiesce(group.as_mut()).0, Poll::Ready(Err(Cancelled)));
             assert_eq!(made.get(), if place == "second factory" { 2 } else { 1 });
             assert_eq!(observed.get(), made.get(), "failures that the signal overtakes");
-            // A failure that was overtaken is judged by nobody; one that is being judged is judged to the end.
+            // A failure that was overtaken is not judged; one that is being judged is judged to the end.
             let is_overtaken = place != "second factory" && of_children.contains(&place) || place == "observe";
             judged.expect(if is_overtaken { "" } else { "when, clock, backoff" });
         }

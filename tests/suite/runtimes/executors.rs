@@ -96,7 +96,7 @@ fn on_pollster() {
     run(&BlockOn, &CONTAINERS, pollster::block_on);
 }
 
-/// Polls again and again, whoever was woken.
+/// Polls again and again, whatever was woken.
 #[test]
 fn on_no_executor() {
     run(&BlockOn, &CONTAINERS, |scenario| {

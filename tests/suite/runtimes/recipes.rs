@@ -238,7 +238,7 @@ fn tokio_tasks_are_told_then_aborted() {
     });
 }
 
-/// Aborted also when the gather is dropped, or its grace is over: but nobody waits for it then.
+/// Also aborted when the gather is dropped or its grace is over, but then the gather does not wait for it.
 fn tokio_task_aborted_on_drop(job: impl Future<Output = Ended> + Send + 'static) -> impl Child<Output = Ended> {
     let task = AbortOnDropHandle::new(tokio::spawn(job));
     task.on_cancel(|task| task.abort()).map(flatten)

@@ -158,13 +158,13 @@ async fn forever(alive: &Alive) -> Ended {
     pending().await
 }
 
-/// A signal, by the executor's timer. It is not ready in the first poll, however late that is: it would start nobody.
+/// A signal, by the executor's timer. It is not ready in the first poll, however late that is: no child would start.
 async fn soon(on: On) {
     yield_now().await;
     on.sleep(3 * MOMENT).await;
 }
 
-/// Every value, in the order of the children, whoever ends first.
+/// Every value, in the order of the children, whichever ends first.
 async fn values(on: On, container: Container) {
     let after = async |moments, value| {
         on.sleep(moments * MOMENT).await;
@@ -232,7 +232,7 @@ async fn told(on: On, container: Container) {
     assert_eq!(alive.count(), 0);
 }
 
-/// Each output in its place; a failure cancels nobody.
+/// Each output in its place; a failure cancels no sibling.
 async fn settle(on: On, container: Container) {
     let failing = async { Ended::Err("failed") };
     let slow = async {
@@ -382,7 +382,7 @@ async fn nested(on: On, container: Container) {
     assert_eq!(alive.count(), 0);
 }
 
-/// Dropped while it is pending: its children go at once, and nobody cleans up.
+/// Dropped while it is pending: its children are dropped at once, and no clean-up runs.
 async fn dropped(on: On, container: Container) {
     let alive = Alive::default();
     let cleaning = || forever(&alive).cleanup(|| async { unreachable!("dropping is not draining") });

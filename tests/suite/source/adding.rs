@@ -70,7 +70,7 @@ macro_rules! with_each_channel {
     };
 }
 
-/// Visits the page of this number, and adds those that it links to: twice and twice and one more, if nobody has.
+/// Visits the page of this number, and adds those that it links to, twice the number and one more, unless they were added.
 fn crawl<'a>(page: u32, seen: &'a RefCell<BTreeSet<u32>>, pages: impl Sender<'a>) -> Member<'a> {
     LocalBoxChild::new(async move {
         yield_now().await;
@@ -274,7 +274,7 @@ fn a_child_that_is_refused_is_given_back_unpolled_and_dropped_once() {
     with_each_channel!(is_given_back);
 }
 
-/// OTP-47: what fails to be made is an error of who makes it, and no child.
+/// OTP-47: if making a child fails, that is an error of the one that makes it, and there is no child.
 #[test]
 fn a_child_whose_factory_fails_is_not_added() {
     let made = ["1", "x", "3"].map(str::parse::<u32>);

@@ -200,7 +200,7 @@ fn a_source_that_wakes_itself_yields_and_keeps_nobody_from_a_turn() {
     for _ in 0..100 {
         gate_a.wake();
         assert!(world.poll(all.as_mut()).is_pending());
-        // Before the child and after it, as nobody knows whether the child has used up what the runtime allows.
+        // Before the child and after it, as the child may have used up the runtime's budget.
         let polls = feed.polls();
         assert!((1..=2).contains(&polls) && world.wakes.take() == 1, "{polls} polls");
         world.log.expect("poll a");

@@ -254,7 +254,7 @@ fn in_reverse_the_last_drawn_is_cancelled_first() {
     assert!(world.poll(all.as_mut()).is_pending());
     world.log.expect("drop source, drop f, tell e");
     drop(gate_f);
-    // Until its turn a child is polled as ever, and may end.
+    // Until its turn a child is polled as before, and may end.
     members[2].open(Err("late"));
     assert!(world.poll(all.as_mut()).is_pending());
     world.log.expect("end c, drop c");
@@ -290,7 +290,7 @@ fn dropped_it_drops_the_source_then_the_children_in_the_order_of_drawing() {
         };
         let gates = ["a", "b", "c"].map(&mut push);
         assert!(world.poll(all.as_mut()).is_pending());
-        // Who is drawn later lies in an earlier place.
+        // The child that is drawn later lies in an earlier place.
         gates[0].open(Ok(0));
         assert!(world.poll(all.as_mut()).is_pending());
         let _later = ["d", "e"].map(&mut push);

@@ -1,5 +1,6 @@
-//! Random scripts against a naive model: children are fed, woken (also by wakers of who has gone), end and fail, source and
-//! group end or are cancelled; after each poll it is checked who was polled, told, dropped, and in which order.
+//! Random scripts against a naive model: children are fed, woken (also by wakers of children that have ended), end and fail;
+//! source and group end or are cancelled. After each poll it is checked which children were polled, told and dropped, and in
+//! which order.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -179,7 +180,7 @@ impl<F: Future<Output = Ended>> Run<F> {
         let events = self.shared.events.take();
         self.is_woken = self.wakes.take() > 0;
 
-        // Up to the cause: who was polled, drawn, and has ended.
+        // Up to the cause: which children were polled and drawn, and which have ended.
         let mut turn = vec![];
         let mut drawn = drawn_before;
         let mut at = 0;

@@ -161,7 +161,7 @@ fn children_borrow_from_around_the_group() {
     assert_eq!(total.get(), 10);
 }
 
-/// A job that is spawned within a job within a job: nobody is forgotten.
+/// A job that is spawned within a job within a job: none is forgotten.
 #[test]
 fn nested_jobs_are_all_waited_for() {
     fn job(

@@ -30,7 +30,7 @@ fn a_waker_that_outlives_its_child_costs_the_next_in_its_place_one_poll_at_most(
     world.log.expect("poll a, poll a, end a, drop a");
     world.wakes.take();
 
-    // The place is empty: nobody is polled.
+    // The place is empty: no child is polled.
     old.wake_by_ref();
     assert!(world.poll(all.as_mut()).is_pending());
     world.log.expect("");
@@ -78,7 +78,7 @@ fn wakers_of_chunks_that_were_freed_do_nothing() {
         old.append(&mut wakers.borrow_mut());
         wakers.borrow_mut().clear();
         world.wakes.take();
-        // All of them are gone: nobody is polled, however late the wakes are.
+        // All of them are gone: no child is polled, however late the wakes are.
         old.iter().for_each(Waker::wake_by_ref);
         assert!(world.quiesce(all.as_mut()).0.is_pending());
         assert!(wakers.borrow().is_empty(), "round {round}");
@@ -157,7 +157,7 @@ fn waves_of_children_lose_no_wake_and_no_output() {
                 if waiting.len() > stay {
                     let (value, gate) = waiting.swap_remove(next(waiting.len()));
                     gate.open(Ok(value));
-                    // Whoever waited is woken at once, and the group is.
+                    // A child that waited is woken at once, and so is the group.
                 }
             }
             assert!(world.wakes.take() > 0);

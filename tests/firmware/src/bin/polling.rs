@@ -1,4 +1,4 @@
-//! The scenarios without an executor: a loop that polls one future, and waits for an event when nobody woke it.
+//! The scenarios without an executor: a loop that polls one future, and waits for an event if nothing woke it.
 
 #![no_std]
 #![no_main]
