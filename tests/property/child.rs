@@ -88,6 +88,11 @@ impl Modelled {
         }
     }
 
+    /// When the group tells it, nothing happens but its next poll.
+    pub fn is_told_silently(&self) -> bool {
+        !self.is_watched && (self.is_fired || self.cleans || self.script.kind == Kind::Shield)
+    }
+
     fn is_cancelled(&self) -> bool {
         self.is_told || self.is_fired
     }

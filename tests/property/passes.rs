@@ -254,11 +254,12 @@ impl Model {
         index.parse().ok()
     }
 
-    /// In reverse: the poll of this child that comes next is the one when it was told.
+    /// In reverse: the poll of this child that comes next is the one when it was told, of which nothing else is heard.
     fn is_told_now(&self, index: usize) -> bool {
         let left = &self.happened[self.log.len()..];
         let is_last = self.cause.is_some() && self.last_live() == Some(index) && !self.children[index].is_told;
-        is_last && left[0].starts_with("poll") && left.iter().filter(|entry| **entry == left[0]).count() == 1
+        let is_polled_once = left.iter().filter(|entry| **entry == left[0]).count() == 1;
+        is_last && is_polled_once && self.children[index].is_told_silently()
     }
 
     /// Without an allocator.
