@@ -21,6 +21,8 @@ use crate::outcome::{Cause, Outcome, Report};
 use crate::settings::signal::Signal;
 use crate::settings::unset::Unset;
 
+pub use crate::restart::ErrorOf;
+
 /// The policy of [`gather(..)`](crate::gather()): every `Ok` is kept, the first `Err` ends it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FailFast;

@@ -29,7 +29,7 @@ use crate::trace::{Loses, Scope, event, span};
 
 pub use limit::Limit;
 pub use report::{GivenUp, RestartReport};
-pub use supervisor::{Supervisor, restart};
+pub use supervisor::{ErrorOf, Supervisor, restart};
 
 /// The future of a [`Supervisor`]. For what it resolves to, and when, see [`restart`] and the settings of [`Supervisor`].
 ///

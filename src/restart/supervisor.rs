@@ -20,7 +20,9 @@ use crate::settings::hook::Hook;
 use crate::settings::order::Order;
 use crate::settings::signal::{NoSignal, Signal};
 
-type ErrorOf<I, P> = <<I as IntoChildren<P>>::Children as Children>::Stop;
+/// With what the children `I` fail under the policy `P`: what the [`Failure`](crate::Failure) in
+/// [`when`](Supervisor::when), [`observe`](Supervisor::observe) and [`backoff`](Supervisor::backoff) has.
+pub type ErrorOf<I, P = FailFast> = <<I as IntoChildren<P>>::Children as Children>::Stop;
 
 /// One-for-all supervision: gathers the children that `make` returns; if one fails, cancels the others, waits until none is
 /// left, and calls `make` again.
