@@ -258,16 +258,7 @@ where
     {
         ForEach::new(self.gather, each)
     }
-}
 
-impl<C, G, H, R, S> AsCompleted<C, Cancelling<G, H, R>, S>
-where
-    C: HandOut<Policy = Each<FailFast>>,
-    G: Delay<()>,
-    H: Hook,
-    R: Order,
-    S: Signal,
-{
     /// Calls `each` with the index and the value of every child as it ends, and polls the future that it returns beside the
     /// other children. Resolves when no child is left and the last such future has ended: to `Ok(())`, or to the first
     /// error of a child or of such a future.
@@ -300,6 +291,7 @@ where
     /// ```
     pub fn try_for_each<F, T>(self, each: F) -> ForEach<C, Cancelling<G, H, R>, S, F, C::Item, T, C::Stop>
     where
+        C: HandOut<Policy = Each<FailFast>>,
         F: FnMut(usize, C::Item) -> T,
         T: Future<Output = Result<(), C::Stop>>,
     {
