@@ -3,12 +3,14 @@
 //!     cargo test -p gather-examples --test server                             # every check
 //!     cargo test -p gather-examples --test server -- limit                    # those whose name contains a word
 //!     cargo test -p gather-examples --test server --release -- throughput     # which of the servers is faster
+//!     cargo test -p gather-examples --test server --release -- soak 1800 1    # half an hour of random load, with seed 1
 //!
 //! Nothing here waits for a length of time: a request is in flight for as long as its client holds back the body, and a
 //! server has seen the signal when its idle connections are closed.
 
 #[path = "main.rs"]
 mod server;
+mod soak;
 
 use std::env;
 use std::error::Error;
@@ -42,6 +44,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         // This process is the server.
         Some(server) if SERVERS.contains(&server) => return server::main(),
         Some("throughput") => return throughput::compare(),
+        Some("soak") => {
+            let number = |at: usize, or| arguments.get(at).map_or(Ok(or), |number| number.parse());
+            return soak::run(Duration::from_secs(number(1, 1800)?), number(2, 1)?);
+        }
         _ => {}
     }
     for (name, check) in CHECKS {
@@ -171,10 +177,15 @@ struct Server {
 
 impl Server {
     fn start(server: &str, connections: usize, grace: Duration) -> Self {
+        Self::start_with(server, connections, grace, Stdio::inherit())
+    }
+
+    fn start_with(server: &str, connections: usize, grace: Duration, panics: Stdio) -> Self {
         let mut process = Command::new(env::current_exe().expect("a path"))
             .args([server, "127.0.0.1:0", &connections.to_string(), &grace.as_millis().to_string()])
             .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::piped())
+            .stderr(panics)
             .spawn()
             .expect("it starts");
         let id = Pid::from_raw(process.id() as i32).expect("an id is not 0");
