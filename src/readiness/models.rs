@@ -66,8 +66,8 @@ fn poll_from(block: &mut WakerBlock, from: usize, most: usize, mut poll: impl Fn
 
 fn rearm(block: &mut WakerBlock, waker: &Waker) {
     block.rearm(waker);
-    // A poller that finds the parent being woken wakes itself; loom wants to know that it waits for another thread
-    // then.
+    // A poller that finds another parent being woken wakes itself; loom wants to know that it waits for another
+    // thread then.
     thread::yield_now();
 }
 
@@ -454,4 +454,21 @@ fn one_wake_of_the_parent_between_two_polls() {
         assert_eq!(parent.0.load(Ordering::Acquire), 1);
         assert_eq!(poll(&mut block, &parent.clone().into()), [0, 2]);
     });
+}
+
+/// A poll that has seen all that was woken requests no other one, however far the thread is that wakes the parent.
+#[test]
+fn a_poll_beside_the_wake_requests_no_other() {
+    for children in [3, 5] {
+        model(&format!("a poll beside the wake, {children} children"), move || {
+            let mut block = WakerBlock::new(children);
+            let waker = waker_of(&mut block, 1);
+            let parent = Arc::new(Counted::default());
+            assert_eq!(poll(&mut block, &parent.clone().into()), []);
+            let thread = thread::spawn(move || waker.wake());
+            let polled = poll(&mut block, &parent.clone().into());
+            thread.join().unwrap();
+            assert!(polled.is_empty() || parent.0.load(Ordering::Acquire) <= 1);
+        });
+    }
 }

@@ -11,9 +11,10 @@
 //! The *waking thread*, which has set `WOKEN`, reads the waker out of the slot, records that in `is_out`, wakes it, and gives
 //! it back. So the poller usually finds its own waker there and need not clone it. If the poller comes before the waker was
 //! given back, it takes the slot away, by raising the generation in the stage, and puts a clone into it; the waking thread
-//! then drops the old waker. So no thread waits for foreign code: a child that finds `WOKEN` set adds its hint and is done;
-//! a poller that comes between the two steps of setting `WOKEN` and `is_out` requests another poll. Wakers are cloned, woken
-//! and dropped only between complete steps, so foreign code may do anything.
+//! then drops the old waker. So no thread waits for foreign code: a child that finds `WOKEN` set adds its hint and is done.
+//! A poller that comes between the two steps of setting `WOKEN` and `is_out` leaves the wake to that thread if it has the
+//! same waker, so that a poller of higher priority does not spin before it; else it requests another poll. Wakers are cloned,
+//! woken and dropped only between complete steps, so foreign code may do anything.
 //!
 //! Invariants of this module's `unsafe`:
 //!
@@ -115,7 +116,7 @@ impl Hints {
 pub(super) enum Armed {
     /// The next child that is woken wakes the parent. The earlier hints were taken.
     Since(Hints),
-    /// Armed as before the poll.
+    /// As before the poll: it is armed, or a thread has begun to wake it, and will.
     Still,
     /// The parent must be polled again: a child was woken, or another thread is using the slot.
     Not,
@@ -201,7 +202,7 @@ impl Parent {
             LENT if self.state.load(Ordering::Acquire) == 0 && self.holds(waker) => return Armed::Still,
             LENT => {
                 if self.state.fetch_or(WOKEN, Ordering::AcqRel) & WOKEN != 0 {
-                    return Armed::Not;
+                    return if self.holds(waker) { Armed::Still } else { Armed::Not };
                 }
                 self.keep();
                 self.replace(waker);
