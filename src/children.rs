@@ -37,7 +37,9 @@ use crate::judge::{End, Judge, Moment, Policy};
 )]
 #[cfg_attr(
     feature = "alloc",
-    diagnostic::on_unimplemented(note = "those of an iterator: `iter.collect::<Group<_>>()`")
+    diagnostic::on_unimplemented(
+        note = "those of an iterator: `iter.collect::<Group<_>>()`, or `from_iter(iter)`, which makes each when its turn comes"
+    )
 )]
 #[cfg_attr(
     not(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic"))),
@@ -111,7 +113,9 @@ pub trait Container: sealed::Sealed {
 )]
 #[cfg_attr(
     feature = "alloc",
-    diagnostic::on_unimplemented(note = "those of an iterator: `iter.collect::<Group<_>>()`")
+    diagnostic::on_unimplemented(
+        note = "those of an iterator: `iter.collect::<Group<_>>()`, or `from_iter(iter)`, which makes each when its turn comes"
+    )
 )]
 #[cfg_attr(
     not(all(feature = "alloc", any(target_has_atomic = "ptr", feature = "portable-atomic"))),

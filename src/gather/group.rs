@@ -52,10 +52,10 @@ use crate::settings::window::Window;
 /// uses up all that the runtime allows a task in one poll, such as tokio's budget, does not keep its siblings from their
 /// turn; `tokio::try_join!` does the same. The first poll of a drain is in index order again.
 ///
-/// In a `Vec` or a boxed slice a poll also ends after 32 children in a row were woken and are still pending, since the
-/// budget may be used up. The gather then wakes its task, and the next poll goes on behind them. When such polls have gone
-/// round, the next one begins behind the child with which the first of them began. A poll in which children are polled
-/// for the first time, or for the first time in the drain, always goes to the end.
+/// In a `Vec` or a boxed slice a poll also ends after 32 woken children in a row are still pending, since the budget may be
+/// used up by then. The gather then wakes its task, and the next poll goes on with the child behind them. When each child
+/// has had its turn in this way, the next round begins one child further. A poll in which children are polled for the first
+/// time, or for the first time in the drain, always goes to the end.
 ///
 /// *Complexity.* For which children are polled, and what is allocated, see [`IntoChildren`].
 ///

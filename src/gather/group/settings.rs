@@ -20,10 +20,10 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
     /// `Result<Output, Cancelled>`.
     ///
     /// In every poll the signal is polled before the children, so that they cannot use up the runtime's budget before it; if
-    /// it is pending, it is polled once more after them. It takes effect after the children, if one is left and none has
-    /// failed. So a child that fires the signal is cancelled in that same poll; if the last child ends in that poll, the
-    /// gather is complete and not cancelled; and a failure wins over a signal that comes in the same poll or later. If the
-    /// signal is ready in the first poll, no child starts. It is dropped when the cancellation begins.
+    /// it is pending, it is polled once more after them. When it is ready, the children are still polled in that poll, and
+    /// are cancelled at its end. So a child that fires the signal is cancelled in that same poll; if the last child ends in
+    /// that poll, the gather is complete and not cancelled; and a failure wins over a signal that comes in the same poll or
+    /// later. Only if the signal is ready in the first poll, no child starts. It is dropped when the cancellation begins.
     ///
     /// # Examples
     ///
@@ -57,8 +57,8 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
     ///
     /// When a child ends, the next one starts in the same poll, after the children that were woken. Children that have not
     /// started when the gather is cancelled are cancelled like the others: a plain one is dropped, one with an `on_cancel`
-    /// hook is told and drained. The limit holds in the drain too: told children that have not started begin their work as
-    /// others end, so let them check first whether they were told.
+    /// hook is told and drained. The limit holds in the drain too: told children that have not started are first polled
+    /// as others end. Let them look at their token or flag before they begin.
     ///
     /// The futures themselves all exist from the beginning; to make them when their turn comes, use
     /// [`from_iter`](crate::from_iter).
@@ -219,9 +219,9 @@ impl<I, P, G, H, R, S, L> Group<I, P, Cancelling<G, H, R>, S, L> {
     ///
     /// `make` is called when the drain begins, after the children have been told, and only if one of them drains; so a timer
     /// that it makes starts then. There is one grace for all children. In every poll it is polled before them, so that they
-    /// cannot use up the runtime's budget before it; if it is pending, it is polled once more after them. It takes effect
-    /// after the children, so the output of a child that ends in the same poll is not lost. It is dropped before the
-    /// gather is ready. Without a grace the drain takes as long as the slowest child.
+    /// cannot use up the runtime's budget before it; if it is pending, it is polled once more after them. When it is ready,
+    /// the children are still polled in that poll, so the output of one that ends in it is not lost. It is dropped before
+    /// the gather is ready. Without a grace the drain takes as long as the slowest child.
     ///
     /// # Examples
     ///
