@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fastrand::Rng;
-use gather::{CancelExt, Cancelled, EitherChild, Limit, gather, restart};
+use gather::{CancelExt, Cancelled, EitherChild, Group, Limit, gather, restart};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::runtime::Handle;
@@ -33,9 +33,9 @@ pub async fn run(length: Duration, seed: u64) -> Result<ExitCode, Box<dyn Error>
     let before = [Usage::of(&server)?, Usage::own()?];
     let work = async |length| {
         let end = Instant::now() + length;
-        let mut clients = Vec::new();
-        clients.resize_with(CLIENTS, || load.visits(server.address, end, random.borrow_mut().fork()));
-        let ended = gather((gather(clients), pair.rounds(end, random.borrow_mut().fork()))).await;
+        let next = || random.borrow_mut().fork();
+        let clients: Group<Vec<_>> = (0..CLIENTS).map(|_| load.visits(server.address, end, next())).collect();
+        let ended = gather((clients, pair.rounds(end, next()))).await;
         ended.map(drop).map_err(|error| error as Box<dyn Error>)
     };
     work(length / 10).await?;
