@@ -340,7 +340,9 @@ where
     fn enter(self: Pin<&mut Self>) -> Scope {
         let this = self.project();
         if matches!(this.progress.phase, Phase::Unpolled) {
-            return Scope::open(span!(DEBUG, "gather", children = this.children.count()));
+            // Nobody knows how many a source will give.
+            let count = (!C::DRAWS).then(|| this.children.count());
+            return Scope::open(span!(DEBUG, "gather", children = count));
         }
         this.scope.take()
     }
