@@ -54,10 +54,9 @@
 //! - COUNTED: the allocation lives while `references` is not zero. The owner holds one reference from when the block is made.
 //!   Each `Waker` holds one, except those that [`OpenGroup::with_waker`] lends, which do not outlive its call.
 //! - WITHIN: every pointer to the header, a group, a summary word or a child's position is derived from the pointer of the
-//!   allocation, and stays within its bounds. The number of a group or a word is below their count: it was counted up to
-//!   that; or it comes from a mark, and only existing groups are marked; or from a hint, which is bounded where it is read. A
-//!   position is the number of a bit, so below `WIDTH`; a group has at least that many bytes, and so has the room of the
-//!   header.
+//!   allocation, and stays within its bounds. The number of a group or a word, or the index of a child, is below their count,
+//!   which is asserted where it is turned into a pointer. A position is the number of a bit, so below `WIDTH`; a group has at
+//!   least that many bytes, and so has the room of the header.
 //! - ENCLOSED: a waker with the functions of [`Lent`] is only lent, by a call that outlives the loan and owns
 //!   what the waker points to. Its clones have other functions. Everything stored there is atomic.
 //! - OWNED: only the owner touches the marks of a group, through `&mut WakerBlock` or an [`OpenGroup`] that borrows it; they
@@ -142,7 +141,7 @@ impl WakerBlock {
     /// A pointer, not a reference, so that wakers made of it reach the header too. Not for a small group.
     #[inline]
     fn group_at(&self, number: usize) -> NonNull<Group> {
-        debug_assert!(!self.is_small() && number < self.groups());
+        assert!(number < block::groups(self.lazy.children));
         let header = self.lazy.header().expect("made at once");
         // SAFETY: COUNTED, WITHIN.
         unsafe { group_of(header, number) }
@@ -314,6 +313,7 @@ impl WakerBlock {
 
     /// Calls `poll` with the waker of a child, one of the block, since a wake of a lent one would not be looked for.
     pub(crate) fn with_waker<R>(&mut self, child: usize, poll: impl FnOnce(&Waker) -> R) -> R {
+        assert!(child < self.children());
         let header = self.lazy.header_or_make();
         // SAFETY: COUNTED, WITHIN.
         let (data, vtable) = unsafe { raw_of(header, self.lazy.children, child) };

@@ -53,7 +53,7 @@ pub(super) fn is_small(children: usize) -> bool {
     children <= HINTS
 }
 
-fn groups(children: usize) -> usize {
+pub(super) fn groups(children: usize) -> usize {
     if is_small(children) { 0 } else { children.div_ceil(WIDTH) }
 }
 
@@ -195,7 +195,7 @@ impl Lazy {
     }
 
     pub(super) fn summary(&self, word: usize) -> &AtomicUsize {
-        debug_assert!(word < self.summary_words());
+        assert!(word < self.summary_words());
         let header = self.header().expect("a small group has no summary");
         // SAFETY: COUNTED, WITHIN.
         unsafe { summary_of(header, self.children, word).as_ref() }

@@ -261,7 +261,7 @@ impl<'a> OpenGroup<'a> {
     /// Calls `poll` with the waker of a child: one of the block, if the child has cloned its waker before, else the lent one.
     #[inline]
     pub(crate) fn with_waker<R>(&mut self, lent: &mut Lent<'a>, position: usize, poll: impl FnOnce(&Waker) -> R) -> R {
-        debug_assert!(position < WIDTH);
+        assert!(position < WIDTH);
         lent.child = self.index(position);
         let (data, vtable) = match self.marks.cloned & bit(position) {
             0 => lent.raw(),
