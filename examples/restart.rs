@@ -131,9 +131,9 @@ fn main() {
     tokio.block_on(both_parts(|duration| Box::pin(tokio::time::sleep(duration))));
 
     println!("on smol");
-    smol::block_on(both_parts(|duration| {
+    async_io::block_on(both_parts(|duration| {
         Box::pin(async move {
-            smol::Timer::after(duration).await;
+            async_io::Timer::after(duration).await;
         })
     }));
 
