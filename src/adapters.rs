@@ -253,8 +253,8 @@ pub trait CancelExt: Future + Sized {
     /// signal is ready in the first poll, the child never starts; its `on_cancel` hook runs, as for any child that was
     /// never polled.
     ///
-    /// If the group cancels the child, it is drained as without a signal, and ends with `Ok` of its late result, if there is
-    /// one; with `Err(Cancelled)`, if its own signal had been ready before. The signal is dropped when it was ready, when
+    /// If the group cancels the child, it is drained as without a signal, and ends with `Ok` of the output of its drain, if
+    /// there is one; with `Err(Cancelled)`, if its own signal had been ready before. The signal is dropped when it was ready, when
     /// the child has ended or its output is known, and when the group cancels the child.
     ///
     /// *Panics.* A panic of the signal leaves the group's poll, like a panic of the child.

@@ -66,6 +66,7 @@ use crate::adapters::Map;
     label = "not a future",
     note = "pass an `async` block, or what calling an `async fn` or a closure returns; the closure of `cleanup` must return a future"
 )]
+#[must_use = "a child does nothing unless it is gathered"]
 pub trait Child {
     /// What it ends with.
     type Output;

@@ -109,7 +109,8 @@ pub trait Container: sealed::Sealed {
     message = "`{Self}` cannot be gathered",
     label = "not a tuple of up to 16 children, an array, a `Vec` or a boxed slice of them",
     note = "several children: `(a, b)`; a single one, also a group: `[child]`",
-    note = "a factory of `restart` returns its children at once, not a future of them: put an `await` into the child that needs it"
+    note = "a factory of `restart` returns the children themselves, not `gather(..)` of them, and not a future of them: put \
+            an `await` into the child that needs it"
 )]
 #[cfg_attr(
     feature = "alloc",

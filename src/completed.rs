@@ -213,9 +213,9 @@ where
     /// takes time. In a loop over the stream the children stand still while the body waits; here they go on. Under
     /// fail-fast use [`try_for_each`](Self::try_for_each).
     ///
-    /// *Order.* There is one future of `each` at a time. A child that ends meanwhile keeps its output, and under
-    /// [`concurrency`](crate::Group::concurrency) its place, until `each` is called with it; of several such children the
-    /// lowest index comes first. So the number of waiting outputs is bounded.
+    /// *Order.* There is one future of `each` at a time. While it runs, the outputs of other children wait with their
+    /// children, which still count for [`concurrency`](crate::Group::concurrency); of several the lowest index comes first.
+    /// So the number of waiting outputs is bounded. As the future may not borrow from the closure, keep sums in a `Cell`.
     ///
     /// *Outcomes.*
     ///

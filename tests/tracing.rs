@@ -178,7 +178,7 @@ fn each_child_is_started_once_under_a_limit() {
 #[test]
 fn the_span_of_a_source_has_no_count() {
     seen(|lines| {
-        pollster::block_on(gather(from_iter([ready(Ok::<_, &str>(1))])));
+        pollster::block_on(gather(from_iter([ready(Ok::<_, &str>(1))]))).unwrap();
         lines.expect(&[
             "TRACE gather: child started child=0",
             "TRACE gather: child ended child=0",

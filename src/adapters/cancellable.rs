@@ -26,7 +26,7 @@ use crate::child::{Child, OnCancel};
 /// *Outcomes.* The output of the future.
 ///
 /// *Cancellation.* If the future is pending, the signal is set, everything that waits for the signal is woken, and the
-/// future is polled until it ends by itself; its output is a late result. If it was never polled, it is dropped. In both
+/// future is polled until it ends by itself; its output is late ([`Drained`](crate::Outcome::Drained)). If it was never polled, it is dropped. In both
 /// cases clones of the signal elsewhere, in a spawned task for example, see that it is set. If the child is dropped without
 /// being cancelled, the signal is not set.
 ///

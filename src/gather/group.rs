@@ -79,7 +79,8 @@ pub fn gather<I: Container>(children: I) -> Group<I> {
 /// What [`gather`] returns: a builder that holds the children and the settings of a gather.
 ///
 /// `.await` turns it into a [`Gather`], the future. So does everything that takes an [`IntoFuture`], such as
-/// `tokio::select!` and `tokio::time::timeout`. Where a [`Future`] is expected, as in `tokio::spawn` and `pin!`, call
+/// `tokio::select!` and `tokio::time::timeout`; both drop it if something else comes first, and then no clean-up runs: see
+/// [`cancel_when`](Self::cancel_when). Where a [`Future`] is expected, as in `tokio::spawn` and `pin!`, call
 /// `into_future()`.
 ///
 /// As a child of another group it is not dropped when its parent is cancelled: it cancels its own children, and is drained

@@ -22,8 +22,8 @@ impl<I, P, K, S, L> Group<I, P, K, S, L> {
     /// In every poll the signal is polled before the children, so that they cannot use up the runtime's budget before it; if
     /// it is pending, it is polled once more after them. When it is ready, the children are still polled in that poll, and
     /// are cancelled at its end. So a child that fires the signal is cancelled in that same poll; if the last child ends in
-    /// that poll, the gather is complete and not cancelled; and a failure wins over a signal that comes in the same poll or
-    /// later. Only if the signal is ready in the first poll, no child starts. It is dropped when the cancellation begins.
+    /// that poll, the gather is complete and not cancelled; and if a child fails in that poll, the gather fails. Only if the
+    /// signal is ready in the first poll, no child starts. It is dropped when the cancellation begins.
     ///
     /// # Examples
     ///
@@ -279,7 +279,7 @@ impl<I, P, G, H, R, S, L> Group<I, P, Cancelling<G, H, R>, S, L> {
     ///
     /// *When to use.* For services that depend on those listed before them, such as a pool, a cache and an API.
     ///
-    /// A child whose turn has not come is polled as before. If it ends, its output is a late result: it changes nothing, and
+    /// A child whose turn has not come is polled as before. If it ends, its output is late: it changes nothing, and
     /// in a [`report`](Group::report) it is [`Drained`](crate::Outcome::Drained). A child that was never polled, because an
     /// earlier one failed at once or because of [`concurrency`](Group::concurrency), does not start before its turn. If it
     /// drains, it then starts in excess of the limit, as the children that it would have to wait for wait for it.
