@@ -200,6 +200,7 @@ where
         let mut this = self.project();
         this.gather.poison();
         this.running.set(None);
+        *this.failure = None;
         *this.each = None;
     }
 }

@@ -485,6 +485,31 @@ fn told_as_a_child_it_drains() {
 }
 
 #[test]
+fn a_panic_in_the_drain_drops_the_error_of_the_closure() {
+    let world = World::new();
+    let gate = Gate::<()>::new();
+    let wait = gate.clone();
+    let panics = async move {
+        wait.wait().await;
+        if true {
+            panic!("late");
+        }
+        Ok(())
+    };
+    let error = Cell::new(Some(world.log.token("error")));
+    let mut all = Box::pin(
+        gather((panics.shield(), ready(Ok(()))))
+            .as_completed()
+            .try_for_each(|_, ()| ready(Err(error.take().expect("called once")))),
+    );
+    assert!(world.poll(all.as_mut()).is_pending());
+    world.log.expect("");
+    gate.open(());
+    assert_eq!(panic_of(|| assert!(world.poll(all.as_mut()).is_ready())), "late");
+    world.log.expect("drop error");
+}
+
+#[test]
 fn polled_after_its_end_it_panics() {
     let world = World::new();
     let mut all = Box::pin(gather([ready(1)]).settle().as_completed().for_each(|_, _| ready(())));
