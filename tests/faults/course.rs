@@ -1,21 +1,15 @@
-//! The courses that a gather or a restart can take, from its making to the drop of the last waker.
+//! The courses that a gather, a restart or a stream of outputs can take, and what is polled in them.
 
-use std::fmt::Debug;
-use std::mem;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::FusedFuture;
 use gather::{Child, Limit, from_stream, from_stream_const, gather, restart};
 
-use crate::matrix::{Fault, Place, Visit, Who};
-use crate::parent;
-use crate::parts::{AnyChild, KINDS, Kind, Token, backoff, closure, grace, grace_once, hook_once, signal};
+use crate::handle::{Handle, future, handle, stream};
+use crate::matrix::{Place, Who};
+use crate::parts::{AnyChild, KINDS, Token, backoff, closure, each, grace, grace_once, hook_once, signal};
 use crate::source::{Source, SourceEnd};
-use crate::world::{Handle, Held, World, world};
+use crate::world::world;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Container {
@@ -58,7 +52,7 @@ impl Container {
         }
     }
 
-    fn has_own_wakers(self) -> bool {
+    pub fn has_own_wakers(self) -> bool {
         !matches!(self, Container::Tuple | Container::Array | Container::LimitedArray) && !self.is_source_const()
     }
 
@@ -79,24 +73,49 @@ pub enum Policy {
     Race,
 }
 
+/// How the outputs of a gather come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    AtOnce,
+    /// From a stream.
+    Stream,
+    /// To a closure, whose future is polled beside the children.
+    ForEach,
+}
+
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Group {
-    Gather { policy: Policy, report: bool },
+    Gather { policy: Policy, report: bool, way: Way },
     Restart,
 }
 
-pub const GROUPS: [Group; 9] = [
-    Group::Gather { policy: Policy::FailFast, report: false },
-    Group::Gather { policy: Policy::FailFast, report: true },
-    Group::Gather { policy: Policy::Settle, report: false },
-    Group::Gather { policy: Policy::Settle, report: true },
-    Group::Gather { policy: Policy::Any, report: false },
-    Group::Gather { policy: Policy::Any, report: true },
-    Group::Gather { policy: Policy::Race, report: false },
-    Group::Gather { policy: Policy::Race, report: true },
+pub const GROUPS: [Group; 15] = [
+    Group::Gather { policy: Policy::FailFast, report: false, way: Way::AtOnce },
+    Group::Gather { policy: Policy::FailFast, report: true, way: Way::AtOnce },
+    Group::Gather { policy: Policy::Settle, report: false, way: Way::AtOnce },
+    Group::Gather { policy: Policy::Settle, report: true, way: Way::AtOnce },
+    Group::Gather { policy: Policy::Any, report: false, way: Way::AtOnce },
+    Group::Gather { policy: Policy::Any, report: true, way: Way::AtOnce },
+    Group::Gather { policy: Policy::Race, report: false, way: Way::AtOnce },
+    Group::Gather { policy: Policy::Race, report: true, way: Way::AtOnce },
     Group::Restart,
+    Group::Gather { policy: Policy::FailFast, report: false, way: Way::Stream },
+    Group::Gather { policy: Policy::FailFast, report: true, way: Way::Stream },
+    Group::Gather { policy: Policy::Settle, report: false, way: Way::Stream },
+    Group::Gather { policy: Policy::FailFast, report: false, way: Way::ForEach },
+    Group::Gather { policy: Policy::FailFast, report: true, way: Way::ForEach },
+    Group::Gather { policy: Policy::Settle, report: false, way: Way::ForEach },
 ];
+
+impl Group {
+    pub fn way(self) -> Way {
+        match self {
+            Group::Gather { way, .. } => way,
+            Group::Restart => Way::AtOnce,
+        }
+    }
+}
 
 /// What ends the run of a gather, or of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,10 +125,14 @@ pub enum End {
     /// A child stops it: it fails, or wins.
     Stop,
     Signal,
+    /// Whoever polls it cancels it.
+    Cancel,
+    /// The future of a closure fails.
+    Each,
     Drop,
 }
 
-pub const ENDS: [End; 4] = [End::Complete, End::Stop, End::Signal, End::Drop];
+pub const ENDS: [End; 6] = [End::Complete, End::Stop, End::Signal, End::Cancel, End::Each, End::Drop];
 
 /// What ends the drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -161,10 +184,21 @@ pub struct Course {
 impl Course {
     /// Those that differ from others in what they do.
     pub fn exists(&self) -> bool {
-        let drains = matches!(self.end, End::Stop | End::Signal);
+        match self.end {
+            End::Cancel if self.group.way() == Way::AtOnce => return false,
+            End::Each
+                if self.group != (Group::Gather { policy: Policy::FailFast, report: false, way: Way::ForEach }) =>
+            {
+                return false;
+            }
+            _ => {}
+        }
+        let drains = self.drains();
         match self.group {
             // It has no place for outcomes.
-            Group::Gather { report: true, .. } if self.container.is_source_const() => false,
+            Group::Gather { report: true, way: Way::AtOnce, .. } if self.container.is_source_const() => false,
+            // That of 65 fills a group of the waker block too.
+            Group::Gather { way: Way::Stream | Way::ForEach, .. } if self.container == Container::Vec(64) => false,
             // A race does not complete, and no child stops a `settle`.
             Group::Gather { policy: Policy::Race, .. } if self.end == End::Complete => false,
             Group::Gather { policy: Policy::Settle, .. } if self.end == End::Stop => false,
@@ -190,13 +224,22 @@ impl Course {
         }
     }
 
-    fn count(&self) -> usize {
+    pub fn drains(&self) -> bool {
+        !matches!(self.end, End::Complete | End::Drop)
+    }
+
+    pub fn count(&self) -> usize {
         self.container.count()
     }
 
     /// Whether a child that goes on its way succeeds.
-    fn keeps_ok(&self) -> bool {
+    pub fn keeps_ok(&self) -> bool {
         !matches!(self.group, Group::Gather { policy: Policy::Any, .. })
+    }
+
+    /// Whether something is handed over of every child.
+    pub fn hands_over_all(&self) -> bool {
+        matches!(self.group, Group::Gather { report: true, way: Way::Stream | Way::ForEach, .. })
     }
 
     fn children(&self) -> impl Iterator<Item = AnyChild> + use<> {
@@ -205,7 +248,7 @@ impl Course {
     }
 
     /// Every kind of child stops the gather before each end of the source.
-    fn source_end(&self) -> SourceEnd {
+    pub fn source_end(&self) -> SourceEnd {
         [SourceEnd::AtOnce, SourceEnd::Open, SourceEnd::LastLate][(self.shift + 2 * self.stopper) % 3]
     }
 
@@ -213,10 +256,34 @@ impl Course {
         Source::new(self.children(), self.count(), self.source_end())
     }
 
-    fn make(&self) -> Box<dyn Handle> {
+    pub fn make(&self) -> Box<dyn Handle> {
+        macro_rules! with_way {
+            ($policy:expr, $report:expr, $way:expr, $gather:expr) => {
+                match ($policy, $report, $way) {
+                    (Policy::FailFast, false, Way::Stream) => streamed!($gather),
+                    (Policy::FailFast, true, Way::Stream) => streamed!($gather.report()),
+                    (Policy::Settle, false, Way::Stream) => streamed!($gather.settle()),
+                    (Policy::FailFast, false, Way::ForEach) => handed!($gather, try_for_each),
+                    (Policy::FailFast, true, Way::ForEach) => handed!($gather.report(), for_each),
+                    (Policy::Settle, false, Way::ForEach) => handed!($gather.settle(), for_each),
+                    _ => unreachable!("not in the groups"),
+                }
+            };
+        }
+        macro_rules! streamed {
+            ($gather:expr) => {
+                stream($gather.as_completed(), |stream| stream.cancel())
+            };
+        }
+        macro_rules! handed {
+            ($gather:expr, $for_each:ident) => {
+                future("ForEach", $gather.as_completed().$for_each(each()), |future| future.cancel())
+            };
+        }
         macro_rules! with_policy {
-            ($policy:expr, $report:expr, $gather:expr) => {
+            ($policy:expr, $report:expr, $way:expr, $gather:expr) => {
                 match ($policy, $report) {
+                    _ if $way != Way::AtOnce => with_way!($policy, $report, $way, $gather),
                     (Policy::FailFast, false) => handle("Gather", $gather),
                     (Policy::FailFast, true) => handle("Gather", $gather.report()),
                     (Policy::Settle, false) => handle("Gather", $gather.settle()),
@@ -256,13 +323,13 @@ impl Course {
         macro_rules! with_group {
             ($children:expr, |$gather:ident| $set:expr) => {
                 match self.group {
-                    Group::Gather { policy, report } => {
+                    Group::Gather { policy, report, way } => {
                         let course = self;
                         let $gather = gather($children(course));
                         let group = $set.cancel_when(signal()).grace(grace_once()).on_cancel(hook_once());
                         match self.in_reverse {
-                            false => with_policy!(policy, report, group),
-                            true => with_policy!(policy, report, group.cancel_in_reverse()),
+                            false => with_policy!(policy, report, way, group),
+                            true => with_policy!(policy, report, way, group.cancel_in_reverse()),
                         }
                     }
                     Group::Restart => with_restart!($children),
@@ -283,6 +350,14 @@ impl Course {
                     }};
                 }
                 match self.group {
+                    Group::Gather { policy, report, way: way @ (Way::Stream | Way::ForEach) } => {
+                        let group = gather(from_stream_const::<$places, _>(self.source()));
+                        let group = group.cancel_when(signal()).grace(grace_once()).on_cancel(hook_once());
+                        match self.in_reverse {
+                            false => with_way!(policy, report, way, group),
+                            true => with_way!(policy, report, way, group.cancel_in_reverse()),
+                        }
+                    }
                     Group::Gather { policy: Policy::FailFast, .. } => gathered!(without_value, |gather| gather),
                     Group::Gather { policy: Policy::Settle, .. } => gathered!(without_output, |gather| gather.settle()),
                     Group::Gather { policy: Policy::Any, .. } => gathered!(without_error, |gather| gather.any()),
@@ -328,250 +403,4 @@ fn without_error(child: AnyChild) -> impl Child<Output = Result<Token, ()>> {
 
 fn without_output(child: AnyChild) -> impl Child<Output = ()> {
     child.map(drop)
-}
-
-struct Boxed<F>(&'static str, Pin<Box<F>>);
-
-fn handle<F>(name: &'static str, group: F) -> Box<dyn Handle>
-where
-    F: IntoFuture<Output: Debug + 'static, IntoFuture: FusedFuture + Debug + 'static>,
-{
-    Box::new(Boxed(name, Box::pin(group.into_future())))
-}
-
-impl<F: FusedFuture<Output: Debug + 'static> + Debug> Handle for Boxed<F> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Held> {
-        self.1.as_mut().poll(cx).map(|output| Held { shown: format!("{output:?}"), _output: Box::new(output) })
-    }
-
-    fn is_terminated(&self) -> bool {
-        self.1.is_terminated()
-    }
-
-    fn name(&self) -> &'static str {
-        self.0
-    }
-
-    fn show(&self) -> String {
-        format!("{:?}", self.1)
-    }
-}
-
-/// What came of a run.
-pub struct Run {
-    pub visits: Vec<Visit>,
-    pub shown: Option<String>,
-    pub fired: usize,
-    pub caught: usize,
-    pub blames: Vec<String>,
-}
-
-/// Runs a course, with faults in those calls of foreign code.
-pub fn run(course: &Course, faults: &[Fault], notes_phase: bool) -> Run {
-    let world = World::renew(course.count(), faults);
-    world.notes_phase.set(notes_phase);
-    world.restart_when.set(course.next != Next::Refused);
-    world.keeps_ok.set(course.keeps_ok());
-    world.has_own_wakers.set(course.container.has_own_wakers());
-    for number in [0, 1] {
-        parent::make_own(number);
-    }
-    world.put_handle(course.make());
-    let walk = Walk { course, world: world.clone() };
-    walk.course();
-    walk.end_all();
-    world.leave();
-    let blames = world.blames.take();
-    if !blames.is_empty() {
-        // What is left of it is not touched again.
-        mem::forget(world.clone());
-    }
-    Run {
-        visits: world.visits.take(),
-        shown: world.shown.take(),
-        fired: world.fired.get(),
-        caught: world.caught.get(),
-        blames,
-    }
-}
-
-/// From outside: what is done at each step of a course. A step for which it is too late does nothing.
-struct Walk<'a> {
-    course: &'a Course,
-    world: Rc<World>,
-}
-
-impl Walk<'_> {
-    fn course(&self) {
-        let Course { end, is_early, stopper, group, .. } = *self.course;
-        let is_race = matches!(group, Group::Gather { policy: Policy::Race, .. });
-        if is_early {
-            if end == End::Drop {
-                return self.world.drop_handle();
-            }
-            self.set_end();
-            self.first_poll();
-        } else {
-            self.first_poll();
-            self.world.wake_from_outside(Who::Child(stopper));
-            self.world.drive();
-            if !is_race {
-                self.open(Who::Child((stopper + 1) % self.course.count()), self.course.keeps_ok());
-                self.world.drive();
-                self.fire_own((stopper + 2) % self.course.count());
-            }
-            match end {
-                End::Drop => return self.world.drop_handle(),
-                End::Complete => {
-                    self.end_children();
-                }
-                _ => {
-                    // So that no fault changes whether it is drawn before the end.
-                    self.draw_last();
-                    self.world.drive();
-                    self.set_end();
-                    self.world.drive();
-                }
-            }
-        }
-        if matches!(end, End::Stop | End::Signal) {
-            self.drain(self.course.drain_end);
-        }
-        if group == Group::Restart && end == End::Stop {
-            self.next();
-        }
-    }
-
-    fn first_poll(&self) {
-        self.world.is_woken.set(true);
-        self.world.drive();
-    }
-
-    /// One child is cancelled by a signal of its own.
-    fn fire_own(&self, index: usize) {
-        if KINDS[(index + self.course.shift) % KINDS.len()] == Kind::Watched {
-            self.open(Who::Own(index), true);
-            self.world.drive();
-        }
-    }
-
-    /// Where the last child comes late: now.
-    fn draw_last(&self) {
-        if self.course.container.is_source() && self.course.source_end() == SourceEnd::LastLate {
-            self.open(Who::Source, true);
-        }
-    }
-
-    /// What ends the run.
-    fn set_end(&self) {
-        let stopper = self.course.stopper;
-        if self.course.is_early {
-            self.draw_last();
-        }
-        match self.course.end {
-            End::Complete => {
-                (0..self.course.count()).for_each(|index| self.end_child(index));
-                if self.course.container.is_source() {
-                    self.open(Who::Source, true);
-                }
-            }
-            End::Stop => {
-                if self.course.is_early && stopper > 0 {
-                    self.open(Who::Child(stopper - 1), self.course.keeps_ok());
-                }
-                self.open(Who::Child(stopper), !self.course.keeps_ok());
-            }
-            End::Signal => self.open(Who::Signal, true),
-            End::Drop => unreachable!("nothing leads to it"),
-        }
-    }
-
-    fn drain(&self, end: DrainEnd) {
-        let last = self.course.count() - 1;
-        self.world.wake_from_outside(Who::Child(last));
-        self.world.drive();
-        match end {
-            DrainEnd::Drop => self.world.drop_handle(),
-            DrainEnd::Grace => {
-                self.end_child(last);
-                self.world.drive();
-                self.open(Who::Grace, true);
-                self.world.drive();
-            }
-            DrainEnd::Children | DrainEnd::Signal => {
-                // A second signal, or one after a failure, changes nothing in a gather.
-                if end == DrainEnd::Signal || self.course.group != Group::Restart {
-                    self.open(Who::Signal, true);
-                    self.world.drive();
-                }
-                self.end_children();
-            }
-        }
-    }
-
-    /// After the drain of the first generation.
-    fn next(&self) {
-        match self.course.next {
-            Next::Drop => self.world.drop_handle(),
-            Next::Signal => {
-                self.open(Who::Signal, true);
-                self.world.drive();
-            }
-            next => {
-                self.open(Who::Backoff, true);
-                self.world.drive();
-                if next == Next::Fails {
-                    self.draw_last();
-                    self.world.drive();
-                    self.open(Who::Child(self.course.stopper), false);
-                    self.world.drive();
-                    self.drain(DrainEnd::Children);
-                } else {
-                    self.end_children();
-                }
-            }
-        }
-    }
-
-    /// One after the other; of many most at once.
-    fn end_children(&self) {
-        let count = self.course.count();
-        for index in 0..count {
-            self.end_child(index);
-            if index < 2 || index + 3 > count {
-                self.world.drive();
-            }
-        }
-        if self.course.container.is_source() {
-            self.open(Who::Source, true);
-            self.world.drive();
-        }
-    }
-
-    /// Opens what it waits for, be it the child or its clean-up.
-    fn end_child(&self, index: usize) {
-        self.open(Who::Child(index), self.course.keeps_ok());
-        self.open(Who::Cleanup(index), true);
-    }
-
-    fn open(&self, who: Who, value: bool) {
-        self.world.set(who, value);
-        if let Who::Child(index) = who {
-            // A nested one fails with its first child, and ends with its last.
-            self.world.set(Who::Inner(index, 0), value);
-            self.world.set(Who::Inner(index, 1), true);
-        }
-        self.world.wake_from_outside(who);
-    }
-
-    /// Whatever the fault was: it ends when everything it waits for has ended.
-    fn end_all(&self) {
-        for _ in 0..4 {
-            if self.world.is_pending() {
-                self.end_children();
-                self.open(Who::Backoff, true);
-                self.world.drive();
-            }
-        }
-    }
 }

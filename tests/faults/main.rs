@@ -10,21 +10,26 @@
 //! and what is left out of it is left out by the rules of [`Refusal`]. In each run every child, output, error, closure and
 //! waker is dropped exactly once, nothing hangs, the gather refuses to be polled after its end, the order of drops after a
 //! panic is that of the indices, a source is dropped before the group's hook runs and before the children are dropped, a
-//! result that a fault must not change is not changed, and no waiter in an intrusive list is left dangling; see [`world`]
-//! and [`waiter`].
+//! result that a fault must not change is not changed, and no waiter in an intrusive list is left dangling. Where outputs
+//! come one by one, from a stream or to a closure, none comes twice, a report has one of every child, a closure is not
+//! called after the cause is set unless the group reports, and its future is dropped after the children. See [`world`] and
+//! [`waiter`].
 //!
 //! `GATHER_FAULTS=all` runs every case, `GATHER_FAULTS=1000` about one in a thousand. Without it every other course is
-//! taken; each combination of the matrix that is in these is run at least once, and of all cases one in some more.
+//! taken, and of those with a stream or a closure every thirteenth; each combination of the matrix that is in these is run at
+//! least once, and of all cases one in some more.
 //! `GATHER_FAULTS_TRACE=1` prints each case before it is run, for one that ends the process.
 
 #![cfg(feature = "alloc")]
 
 mod course;
+mod handle;
 mod matrix;
 mod parent;
 mod parts;
 mod source;
 mod waiter;
+mod walk;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,9 +39,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
 
-use course::{CONTAINERS, Container, Course, DRAIN_ENDS, ENDS, End, GROUPS, Group, NEXTS, Policy, Run, run};
+use course::{CONTAINERS, Container, Course, DRAIN_ENDS, ENDS, End, GROUPS, Group, NEXTS, Policy, Way};
 use matrix::{ACTS, Act, Fault, PHASES, PLACES, Phase, Place, Refusal, Visit};
 use parts::KINDS;
+use walk::{Run, run};
 
 /// Which cases are run.
 #[derive(Clone, Copy)]
@@ -49,7 +55,8 @@ enum Sample {
 }
 
 const COURSES: usize = 10;
-const COURSES_OF_EACH: usize = 2;
+/// Of groups, and of those whose outputs come one by one.
+const COURSES_OF_EACH: [usize; 2] = [2, 13];
 
 impl Sample {
     fn of_environment() -> Self {
@@ -188,14 +195,18 @@ fn part(container: Container, group: Group, sample: Sample) -> Counts {
     let taken = all.iter().step_by(match sample {
         Sample::All => 1,
         Sample::OneIn(_) => COURSES,
-        Sample::EachAndOneIn(_) => COURSES_OF_EACH,
+        Sample::EachAndOneIn(_) => COURSES_OF_EACH[usize::from(group.way() != Way::AtOnce)],
     });
     for course in taken {
         let plain = run_traced(course, &[]);
         counts.courses += 1;
         counts.calls += plain.visits.len();
-        if !plain.blames.is_empty() {
-            counts.failures.push(format!("{course:?}\n  without a fault: {:#?}", plain.blames));
+        let mut blames = plain.blames.clone();
+        if group.way() != Way::AtOnce && course.end == End::Complete && plain.handed != container.count() {
+            blames.push(format!("{} outputs were handed over", plain.handed));
+        }
+        if !blames.is_empty() {
+            counts.failures.push(format!("{course:?}\n  without a fault: {blames:#?}"));
             continue;
         }
         for (at, visit) in plain.visits.iter().enumerate().filter(|(_, visit)| is_at_an_edge(course, visit)) {
@@ -318,7 +329,7 @@ fn nothing_breaks_it() {
 fn aborting() -> Vec<(Course, [Fault; 2])> {
     let mut all = vec![];
     for container in [Container::Tuple, Container::Array, Container::Vec(3), Container::BoxedSlice] {
-        let group = Group::Gather { policy: Policy::FailFast, report: false };
+        let group = Group::Gather { policy: Policy::FailFast, report: false, way: Way::AtOnce };
         let is_wanted = |course: &&Course| course.end == End::Stop && !course.is_early;
         let course = courses(container, group).into_iter().find(|course| is_wanted(&course)).expect("there is one");
         let plain = run(&course, &[], false);

@@ -32,6 +32,11 @@ pub enum Place {
     WaiterDrop,
     SourcePoll,
     SourceDrop,
+    /// The closure of `for_each` or `try_for_each`, and the future that it returns.
+    Each,
+    EachDrop,
+    EachFuturePoll,
+    EachFutureDrop,
     ParentWake,
     ParentClone,
     ParentDrop,
@@ -45,7 +50,7 @@ pub enum Place {
     RestartClosureDrop,
 }
 
-pub const PLACES: [Place; 40] = {
+pub const PLACES: [Place; 44] = {
     use Place::*;
     [
         ChildPoll,
@@ -77,6 +82,10 @@ pub const PLACES: [Place; 40] = {
         WaiterDrop,
         SourcePoll,
         SourceDrop,
+        Each,
+        EachDrop,
+        EachFuturePoll,
+        EachFutureDrop,
         ParentWake,
         ParentClone,
         ParentDrop,
@@ -107,7 +116,10 @@ impl Place {
                 | GraceFactoryDrop
                 | GraceDrop
         ) || matches!(self, SignalDrop | ParentWake | ParentClone | ParentDrop | BackoffDrop | RestartClosureDrop)
-            || matches!(self, OwnSignalDrop | MakeDrop | WaiterWake | WaiterDrop | SourceDrop)
+            || matches!(
+                self,
+                OwnSignalDrop | MakeDrop | WaiterWake | WaiterDrop | SourceDrop | EachDrop | EachFutureDrop
+            )
     }
 }
 
@@ -172,6 +184,8 @@ pub enum Who {
     Inner(usize, usize),
     /// The signal of one child.
     Own(usize),
+    /// The future to which its output was handed over.
+    Each(usize),
     Signal,
     Source,
     Grace,
@@ -183,7 +197,9 @@ pub enum Who {
 impl Who {
     pub fn child(self) -> Option<usize> {
         match self {
-            Who::Child(index) | Who::Cleanup(index) | Who::Inner(index, _) | Who::Own(index) => Some(index),
+            Who::Child(index) | Who::Cleanup(index) | Who::Inner(index, _) | Who::Own(index) | Who::Each(index) => {
+                Some(index)
+            }
             _ => None,
         }
     }

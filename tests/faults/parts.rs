@@ -26,11 +26,19 @@ pub type Output = Result<Token, Token>;
 pub struct Token {
     place: Place,
     who: Who,
-    _once: Once,
+    once: Option<Once>,
+}
+
+impl Token {
+    fn new(place: Place, who: Who) -> Self {
+        Token { place, who, once: Some(Once::new(place, who, false)) }
+    }
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
+        // From here on it counts as dropped: whoever drops it may still reach the gather that handed it over.
+        self.once = None;
         world().visit(self.place, self.who);
     }
 }
@@ -72,8 +80,13 @@ impl Opened for () {
 
 impl Opened for Output {
     fn opened(is_ok: bool, who: Who) -> Self {
-        let token = |place| Token { place, who, _once: Once::new(place, who, false) };
-        if is_ok { Ok(token(Place::ValueDrop)) } else { Err(token(Place::ErrorDrop)) }
+        if is_ok { Ok(Token::new(Place::ValueDrop, who)) } else { Err(Token::new(Place::ErrorDrop, who)) }
+    }
+}
+
+impl Opened for Result<(), Token> {
+    fn opened(is_ok: bool, who: Who) -> Self {
+        if is_ok { Ok(()) } else { Err(Token::new(Place::ErrorDrop, who)) }
     }
 }
 
@@ -116,8 +129,10 @@ impl<O: Opened> Future for Subject<O> {
             world.blame(format!("{:?} polled after its end", this.who));
         }
         this.waiter.as_ref().link();
+        // Those of a closure's futures are the parent's own.
+        let is_childs = !matches!(this.who, Who::Each(_));
         let is_at_an_end = this.who.child().is_some_and(|index| index < 2 || index + 1 == world.count.get());
-        if is_at_an_end && !this.has_stashed.replace(true) {
+        if is_childs && is_at_an_end && !this.has_stashed.replace(true) {
             // A waker that outlives the future.
             let waker = cx.waker().clone();
             world.stale.borrow_mut().push(waker);
@@ -506,6 +521,34 @@ pub fn grace_once() -> impl FnOnce() -> Subject<()> {
 
 pub fn grace() -> Subject<()> {
     Subject::new(Who::Grace, Place::GracePoll, Place::GraceDrop)
+}
+
+/// The future of a closure of `for_each` or `try_for_each`: owns what was handed over.
+#[pin_project]
+pub struct Handed<I, O> {
+    #[pin]
+    work: Subject<O>,
+    _item: I,
+}
+
+impl<I, O: Opened> Future for Handed<I, O> {
+    type Output = O;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O> {
+        self.project().work.poll(cx)
+    }
+}
+
+/// A closure for `for_each` or `try_for_each`.
+pub fn each<I: fmt::Debug, O: Opened>() -> impl FnMut(usize, I) -> Handed<I, O> {
+    let captured = Captured::new(Place::EachDrop, Who::Group);
+    move |index, item| {
+        let _captured = &captured;
+        let who = Who::Each(index);
+        world().hand_over(Some(index), format!("{item:?}"));
+        world().visit(Place::Each, who);
+        Handed { work: Subject::new(who, Place::EachFuturePoll, Place::EachFutureDrop), _item: item }
+    }
 }
 
 /// A closure of a restart: calls `act` in this place.

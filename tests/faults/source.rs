@@ -69,6 +69,7 @@ impl<I: Iterator> Stream for Source<I> {
         let child = this.children.next();
         *this.left = this.left.saturating_sub(1);
         *this.has_ended = child.is_none();
+        world.drawn.set(world.drawn.get() + usize::from(child.is_some()));
         Poll::Ready(child)
     }
 }

@@ -1,34 +1,21 @@
 //! What the foreign code around a gather shares, one for each thread: where a fault is planted, who is alive, the gates, and
 //! the gather's handle.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
+use crate::handle::{Handle, Held};
 use crate::matrix::{Act, Fault, Phase, Place, Visit, Who};
 use crate::parent;
 use crate::waiter::List;
 
 /// The payload of a planted panic.
 struct Planted;
-
-/// A gather or a restart.
-pub trait Handle {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Held>;
-    fn is_terminated(&self) -> bool;
-    fn name(&self) -> &'static str;
-    fn show(&self) -> String;
-}
-
-/// What it was ready with.
-pub struct Held {
-    pub shown: String,
-    pub _output: Box<dyn Any>,
-}
 
 /// Opened by hand with a child's success or failure; whoever waits for it is woken.
 #[derive(Default)]
@@ -57,6 +44,8 @@ pub struct World {
     pub keeps_ok: Cell<bool>,
     /// Whether children are polled with wakers of their own.
     pub has_own_wakers: Cell<bool>,
+    /// Whether something is handed over of every child.
+    pub hands_over_all: Cell<bool>,
 
     // What happened.
     pub visits: RefCell<Vec<Visit>>,
@@ -64,6 +53,12 @@ pub struct World {
     pub caught: Cell<usize>,
     pub blames: RefCell<Vec<String>>,
     pub shown: RefCell<Option<String>>,
+    /// What was handed over before the end, and of which children.
+    pub handed: RefCell<Vec<(Option<usize>, String)>>,
+    /// How many children there were, or were drawn.
+    pub drawn: Cell<usize>,
+    /// The group's hook was called.
+    is_cancelled: Cell<bool>,
     /// Whose drops came since the panic, and whose panic it was.
     dropped_since: RefCell<Vec<usize>>,
     /// The same, while a source was alive.
@@ -127,7 +122,7 @@ impl World {
             restart_when: Cell::new(true),
             ..World::default()
         };
-        world.gates.borrow_mut().resize_with(5 * count + 4, Gate::default);
+        world.gates.borrow_mut().resize_with(6 * count + 4, Gate::default);
         WORLD.set(Rc::new(world));
         self::world()
     }
@@ -165,6 +160,17 @@ impl World {
         if self.sources.get() != 0 {
             self.visit_before_source(place, who);
         }
+        match place {
+            Place::GroupHook => self.is_cancelled.set(true),
+            Place::Each if self.is_cancelled.get() && !self.hands_over_all.get() => {
+                self.blame(format!("{who:?} is called after the cause"));
+            }
+            // After the children.
+            Place::EachFutureDrop if self.is_torn_down() => {
+                self.blame_alive("when the future of the closure was dropped", |place, _| place == Place::ChildDrop);
+            }
+            _ => {}
+        }
 
         let planted = self.faults.borrow().iter().find(|fault| fault.visit == number).copied();
         if let Some(fault) = planted {
@@ -178,10 +184,13 @@ impl World {
         if matches!(place, Place::GroupHook | Place::GraceFactory | Place::GracePoll) {
             self.blame(format!("{place:?}, but the source is there"));
         }
-        let is_torn_down = self.panicked.get().is_some() || self.is_dropping.get();
-        if let (true, Place::ChildDrop, Some(index)) = (is_torn_down, place, who.child()) {
+        if let (true, Place::ChildDrop, Some(index)) = (self.is_torn_down(), place, who.child()) {
             self.dropped_before_source.borrow_mut().push(index);
         }
+    }
+
+    fn is_torn_down(&self) -> bool {
+        self.panicked.get().is_some() || self.is_dropping.get()
     }
 
     fn act(&self, act: Act, who: Who) {
@@ -236,6 +245,7 @@ impl World {
             Who::Signal => 5 * count + 1,
             Who::Grace => 5 * count + 2,
             Who::Backoff => 5 * count + 3,
+            Who::Each(index) => 5 * count + 4 + index,
             Who::Parent | Who::Group => return None,
         })
     }
@@ -445,7 +455,7 @@ impl World {
         let waker = parent::lent(self.parent.get());
         let polled = self.attempt(|| handle.poll(&mut Context::from_waker(&waker)));
         self.polling.set(self.polling.get() - 1);
-        let is_terminated = handle.is_terminated();
+        let (is_terminated, is_stream) = (handle.is_terminated(), handle.is_stream());
         self.put_handle(handle);
         self.list.walk();
         match polled {
@@ -454,28 +464,76 @@ impl World {
                     self.blame("terminated, but pending".into());
                 }
             }
+            Some(Poll::Ready(Some(item))) if is_stream && !is_terminated => {
+                self.hand_over(item.index, item.shown.clone());
+                self.is_woken.set(true);
+                self.attempt(|| drop(item));
+            }
             Some(Poll::Ready(held)) => {
                 self.has_ended.set(true);
                 if !is_terminated {
                     self.blame("ready, but not terminated".into());
                 }
+                self.check_handed();
                 let is_output = |place| matches!(place, Place::ValueDrop | Place::ErrorDrop);
                 self.blame_alive("when it was ready", |place, is_of_handle| !is_of_handle && !is_output(place));
                 let outputs = self.alive(|place, _| is_output(place)).len();
-                let shown = held.shown.matches("value ").count() + held.shown.matches("error ").count();
-                if outputs != shown {
-                    self.blame(format!("{outputs} outputs are alive, {shown} were handed over: {}", held.shown));
+                let shown = held.as_ref().map(|held| held.shown.clone()).unwrap_or_default();
+                let count = shown.matches("value ").count() + shown.matches("error ").count();
+                if outputs != count {
+                    self.blame(format!("{outputs} outputs are alive, {count} were handed over: {shown}"));
                 }
-                *self.shown.borrow_mut() = Some(held.shown.clone());
-                *self.held.borrow_mut() = Some(held);
+                // In which order they come may depend on who was polled last.
+                let mut handed = self.handed.borrow().clone();
+                handed.sort();
+                let all = handed.into_iter().map(|(_, shown)| shown).chain([shown]).collect::<Vec<_>>();
+                *self.shown.borrow_mut() = Some(all.join(", "));
+                *self.held.borrow_mut() = held;
             }
-            None => {
-                if !is_terminated {
-                    self.blame("panicked, but not terminated".into());
-                }
-                self.blame_alive("when the panic left the poll", |_, is_of_handle| !is_of_handle);
-                self.check_order();
-            }
+            None => self.check_panicked(is_terminated),
+        }
+    }
+
+    /// Cancels it from outside.
+    pub fn cancel(&self) {
+        self.note_phase();
+        if !self.is_pending() {
+            return;
+        }
+        let Some(mut handle) = self.take_handle() else { return };
+        self.polling.set(self.polling.get() + 1);
+        self.begin_call();
+        let cancelled = self.attempt(|| handle.cancel());
+        self.polling.set(self.polling.get() - 1);
+        let is_terminated = handle.is_terminated();
+        self.put_handle(handle);
+        self.list.walk();
+        match cancelled {
+            Some(()) => self.is_woken.set(true),
+            None => self.check_panicked(is_terminated),
+        }
+    }
+
+    fn check_panicked(&self, is_terminated: bool) {
+        if !is_terminated {
+            self.blame("panicked, but not terminated".into());
+        }
+        self.blame_alive("when the panic left the poll", |_, is_of_handle| !is_of_handle);
+        self.check_order();
+    }
+
+    /// An output is handed over before the end.
+    pub fn hand_over(&self, index: Option<usize>, shown: String) {
+        self.handed.borrow_mut().push((index, shown));
+    }
+
+    /// At the end: of no child twice, and of all that must be.
+    fn check_handed(&self) {
+        let handed = self.handed.borrow();
+        let indices: BTreeSet<_> = handed.iter().map(|(index, _)| *index).collect();
+        let is_wrong = indices.contains(&None) || indices.len() != handed.len();
+        if is_wrong || (self.hands_over_all.get() && handed.len() != self.drawn.get()) {
+            self.blame(format!("of {} children these were handed over: {handed:?}", self.drawn.get()));
         }
     }
 
@@ -500,13 +558,15 @@ impl World {
         }
     }
 
-    /// It refuses to be polled, and says why.
+    /// It refuses to be polled, and says why; a stream that has ended gives nothing.
     fn poll_after_end(&self) {
         let Some(mut handle) = self.take_handle() else { return };
         let why = if self.has_ended.get() { "completion" } else { "a panic" };
         let message = format!("`{}` polled after {why}", handle.name());
-        match self.catch(|| handle.poll(&mut Context::from_waker(Waker::noop())).is_ready()) {
-            Err(Some(text)) if text == message => {}
+        let gives_nothing = handle.is_stream() && self.has_ended.get();
+        match self.catch(|| matches!(handle.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(None))) {
+            Err(Some(text)) if text == message && !gives_nothing => {}
+            Ok(true) if gives_nothing => {}
             other => self.blame(format!("polled again: {other:?}")),
         }
         self.put_handle(handle);
@@ -514,9 +574,12 @@ impl World {
 
     /// Polls as long as it is woken.
     pub fn drive(&self) {
-        let mut polls = 0;
+        let (mut polls, mut handed) = (0, 0);
         while self.is_woken.get() && self.is_pending() {
             polls += 1;
+            if self.handed.borrow().len() > handed {
+                (polls, handed) = (0, self.handed.borrow().len());
+            }
             if polls > 20 {
                 self.is_woken.set(false);
                 return self.blame("woken for ever".into());
@@ -562,9 +625,10 @@ impl World {
         }
         self.note_phase();
         self.attempt(|| self.poll());
-        let special =
-            [Who::Source, Who::Signal, Who::Grace, Who::Backoff].map(|who| self.gate_of(who).expect("it has a gate"));
-        for gate in special {
+        // They are polled with the parent's own waker.
+        let first = self.gate_of(Who::Source).expect("it has a gate");
+        let gates = self.gates.borrow().len();
+        for gate in first..gates {
             if let Some(waker) = self.take_waker(gate) {
                 self.attempt(|| waker.wake_by_ref());
                 self.attempt(|| drop(waker));
@@ -573,8 +637,7 @@ impl World {
         if self.has_own_wakers.get() && self.forgotten.borrow().is_none() {
             self.check_parents(1, "when it had ended");
         }
-        let gates = self.gates.borrow().len();
-        for gate in 0..gates {
+        for gate in 0..first {
             if let Some(waker) = self.take_waker(gate) {
                 let clone = self.attempt(|| waker.clone());
                 self.attempt(|| waker.wake_by_ref());
