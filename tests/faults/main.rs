@@ -50,7 +50,7 @@ enum Sample {
     All,
     /// One in so many, in one course in [`COURSES`].
     OneIn(usize),
-    /// Each combination of every other course once, and one in so many.
+    /// Each combination of every third course once, and one in so many.
     EachAndOneIn(usize),
 }
 
