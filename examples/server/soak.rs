@@ -125,25 +125,27 @@ impl Load {
         for _ in 0..random.u32(0..30) {
             match random.u32(0..100) {
                 0..70 => {
-                    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
-                    expect("HTTP/1.1 200 OK", "hello\n", &mut stream).await?;
+                    ask(&mut stream, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", "HTTP/1.1 200 OK", "hello\n").await?;
                     count(&self.answered);
                 }
                 70..85 => {
                     stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n01234").await?;
                     sleep(up_to(20, random)).await;
-                    stream.write_all(b"56789").await?;
-                    expect("HTTP/1.1 200 OK", "10 bytes\n", &mut stream).await?;
+                    ask(&mut stream, b"56789", "HTTP/1.1 200 OK", "10 bytes\n").await?;
                     count(&self.answered);
                 }
                 85..90 => {
-                    stream.write_all(b"GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await?;
-                    expect("HTTP/1.1 500 Internal Server Error", "\r\n\r\n", &mut stream).await?;
+                    ask(
+                        &mut stream,
+                        b"GET /panic HTTP/1.1\r\nhost: x\r\n\r\n",
+                        "HTTP/1.1 500 Internal Server Error",
+                        "\r\n\r\n",
+                    )
+                    .await?;
                     count(&self.panicked);
                 }
                 90..95 => {
-                    stream.write_all(b"nonsense\r\n\r\n").await?;
-                    expect("HTTP/1.1 400 Bad Request", "\r\n\r\n", &mut stream).await?;
+                    ask(&mut stream, b"nonsense\r\n\r\n", "HTTP/1.1 400 Bad Request", "\r\n\r\n").await?;
                     count(&self.refused);
                     return Ok(());
                 }
@@ -171,7 +173,9 @@ impl fmt::Display for Load {
     }
 }
 
-async fn expect(start: &str, end: &str, stream: &mut TcpStream) -> io::Result<()> {
+/// Sends a request, or the rest of one, and waits for the answer, which is known.
+async fn ask(stream: &mut TcpStream, request: &[u8], start: &str, end: &str) -> io::Result<()> {
+    stream.write_all(request).await?;
     let mut answer = Vec::new();
     while !answer.ends_with(end.as_bytes()) {
         if stream.read_buf(&mut answer).await? == 0 {
@@ -213,7 +217,7 @@ impl Pair {
                     // A generation that is cancelled at once has not bound it.
                     let _ = fs::remove_file(path);
                 });
-                let asks = AbortOnDropHandle::new(tokio::spawn(ask(path.clone(), answers)));
+                let asks = AbortOnDropHandle::new(tokio::spawn(question(path.clone(), answers)));
                 (service, asks.on_cancel(|task| task.abort()).flatten())
             };
             match restart(limit, pair).cancel_when(signal).grace(|| sleep(AT_MOST)).await {
@@ -248,7 +252,7 @@ impl Pair {
     }
 }
 
-async fn ask(path: PathBuf, lives: Duration) -> Result<Infallible, Failure> {
+async fn question(path: PathBuf, lives: Duration) -> Result<Infallible, Failure> {
     let end = Instant::now() + lives;
     while Instant::now() < end {
         let mut stream = UnixStream::connect(&path).await?;
