@@ -445,19 +445,14 @@ impl World {
         if !self.is_pending() {
             return self.poll_after_end();
         }
-        let Some(mut handle) = self.take_handle() else { return };
+        let Some(handle) = self.take_handle() else { return };
+        let is_stream = handle.is_stream();
         self.is_woken.set(false);
         self.polls.set(self.polls.get() + 1);
         // Sometimes the same parent as before, sometimes another one.
         self.parent.set(self.polls.get() / 2 % 2);
-        self.polling.set(self.polling.get() + 1);
-        self.begin_call();
         let waker = parent::lent(self.parent.get());
-        let polled = self.attempt(|| handle.poll(&mut Context::from_waker(&waker)));
-        self.polling.set(self.polling.get() - 1);
-        let (is_terminated, is_stream) = (handle.is_terminated(), handle.is_stream());
-        self.put_handle(handle);
-        self.list.walk();
+        let (polled, is_terminated) = self.call(handle, |handle| handle.poll(&mut Context::from_waker(&waker)));
         match polled {
             Some(Poll::Pending) => {
                 if is_terminated {
@@ -500,18 +495,23 @@ impl World {
         if !self.is_pending() {
             return;
         }
-        let Some(mut handle) = self.take_handle() else { return };
+        let Some(handle) = self.take_handle() else { return };
+        match self.call(handle, |handle| handle.cancel()) {
+            (Some(()), _) => self.is_woken.set(true),
+            (None, is_terminated) => self.check_panicked(is_terminated),
+        }
+    }
+
+    /// A call of the handle, which is away meanwhile. `None`: it panicked. And whether it is terminated then.
+    fn call<T>(&self, mut handle: Box<dyn Handle>, call: impl FnOnce(&mut dyn Handle) -> T) -> (Option<T>, bool) {
         self.polling.set(self.polling.get() + 1);
         self.begin_call();
-        let cancelled = self.attempt(|| handle.cancel());
+        let result = self.attempt(|| call(&mut *handle));
         self.polling.set(self.polling.get() - 1);
         let is_terminated = handle.is_terminated();
         self.put_handle(handle);
         self.list.walk();
-        match cancelled {
-            Some(()) => self.is_woken.set(true),
-            None => self.check_panicked(is_terminated),
-        }
+        (result, is_terminated)
     }
 
     fn check_panicked(&self, is_terminated: bool) {
