@@ -71,9 +71,10 @@ impl Sample {
         }
     }
 
-    /// Whether the case with these numbers is run. The same ones are in each run of the test.
-    fn takes(self, case: impl Hash, is_new: bool) -> bool {
-        let mut scattered = DefaultHasher::new();
+    /// Whether the case with these numbers, of those that the hasher has seen the first ones of, is run. The same ones are
+    /// in each run of the test.
+    fn takes(self, scattered: &DefaultHasher, case: impl Hash, is_new: bool) -> bool {
+        let mut scattered = scattered.clone();
         case.hash(&mut scattered);
         let is_one_in = |count| scattered.finish() % count as u64 == 0;
         match self {
@@ -82,6 +83,12 @@ impl Sample {
             Sample::EachAndOneIn(count) => is_new || is_one_in(count),
         }
     }
+}
+
+fn scattered(case: impl Hash) -> DefaultHasher {
+    let mut scattered = DefaultHasher::new();
+    case.hash(&mut scattered);
+    scattered
 }
 
 /// A cell of the matrix, within one container and policy.
@@ -210,6 +217,7 @@ fn part(container: Container, group: Group, sample: Sample) -> Counts {
             counts.failures.push(format!("{course:?}\n  without a fault: {blames:#?}"));
             continue;
         }
+        let scattered = scattered(course);
         for (at, visit) in plain.visits.iter().enumerate().filter(|(_, visit)| is_at_an_edge(course, visit)) {
             for act in ACTS {
                 let combination = (visit.phase, visit.place, act);
@@ -218,7 +226,7 @@ fn part(container: Container, group: Group, sample: Sample) -> Counts {
                     continue;
                 }
                 let is_new = seen.get(&combination) != Some(&Ok(()));
-                if !sample.takes((course, at, act), is_new) {
+                if !sample.takes(&scattered, (at, act), is_new) {
                     continue;
                 }
                 seen.insert(combination, Ok(()));
@@ -254,15 +262,16 @@ fn part(container: Container, group: Group, sample: Sample) -> Counts {
 /// A second fault after the first one, also while that unwinds.
 fn second(course: &Course, first: Fault, before: &Run, sample: Sample, counts: &mut Counts) {
     let sample = match sample {
-        Sample::All => Sample::OneIn(20),
+        Sample::All => Sample::OneIn(200),
         Sample::OneIn(count) | Sample::EachAndOneIn(count) => Sample::OneIn(3 * count),
     };
+    let scattered = scattered((course, first));
     let later = before.visits.iter().enumerate().skip(first.visit + 1);
     for (at, visit) in later.filter(|(_, visit)| is_at_an_edge(course, visit)) {
         for act in ACTS {
             let refusal = visit.refuses(act);
             counts.would_abort += usize::from(refusal == Some(Refusal::WouldAbort));
-            if refusal.is_some() || !sample.takes((course, first, at, act), false) {
+            if refusal.is_some() || !sample.takes(&scattered, (at, act), false) {
                 continue;
             }
             counts.second_faults += 1;
