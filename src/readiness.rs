@@ -99,8 +99,8 @@ const MAX_REFERENCES: usize = isize::MAX as usize;
 pub(crate) struct WakerBlock {
     /// Made when a child first clones its waker, or before.
     lazy: Lazy,
-    /// How many `live` bits are set in all groups that are not open.
-    live_count: usize,
+    /// How many groups have a live child.
+    live_groups: usize,
     /// Those of a small group.
     only: Marks,
     /// Children of a small group that have woken themselves, or whose turn did not come. In larger groups their bits are put
@@ -110,9 +110,11 @@ pub(crate) struct WakerBlock {
 
 impl WakerBlock {
     /// A block whose children are all live, none kept, none woken; the parent is being polled.
+    #[inline]
     pub(crate) fn new(children: usize) -> Self {
         let only = Marks { live: low_bits(children), kept: 0, cloned: 0 };
-        let block = WakerBlock { lazy: Lazy::new(children), live_count: children, only, woken: 0 };
+        let live_groups = children.div_ceil(WIDTH);
+        let block = WakerBlock { lazy: Lazy::new(children), live_groups, only, woken: 0 };
         if !block.is_small() {
             block.lazy.make();
         }
@@ -169,16 +171,17 @@ impl WakerBlock {
         self.lazy.children.div_ceil(WIDTH)
     }
 
-    /// How many children have not ended.
-    pub(crate) fn live_count(&self) -> usize {
-        self.live_count
+    /// Whether a child has not ended.
+    pub(crate) fn has_live(&self) -> bool {
+        self.live_groups != 0
     }
 
-    fn marks_of(&self, number: usize) -> Marks {
+    #[inline]
+    fn marks_of(&self, number: usize) -> &Marks {
         match self.is_small() {
-            true => self.only,
-            // SAFETY: COUNTED, OWNED.
-            false => unsafe { self.group_at(number).as_ref() }.marks.get(),
+            true => &self.only,
+            // SAFETY: COUNTED, WITHIN, OWNED, for as long as the block is borrowed.
+            false => unsafe { &*self.group_at(number).as_ref().marks.get() },
         }
     }
 
@@ -190,8 +193,11 @@ impl WakerBlock {
         child < self.children() && self.marks_of(child / WIDTH).kept & bit(child) != 0
     }
 
-    pub(crate) fn kept_count(&self) -> usize {
-        (0..self.groups()).map(|number| self.marks_of(number).kept.count_ones() as usize).sum()
+    /// Whether the output of every child is kept.
+    #[inline]
+    pub(crate) fn keeps_all(&self) -> bool {
+        let is_full = |number| self.marks_of(number).kept == low_bits(self.children() - number * WIDTH);
+        if self.is_small() { is_full(0) } else { (0..self.groups()).all(is_full) }
     }
 
     /// The children of a group, to be visited.

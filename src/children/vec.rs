@@ -5,10 +5,10 @@
 //!
 //! - IN-PLACE: from the start on the caller's buffer is neither moved nor grown, and its own `Vec`, whose length is zero, does
 //!   not touch it. The waker block is made for as many children as the buffer holds. A child is in the buffer exactly while
-//!   its `live` bit is set (in the open group, while there is one). It is accessed only by its [`LiveChild`], which exists for
-//!   live children only, one at a time. Children are dropped in place, and none is left when the buffer is freed; so they
-//!   may be pinned. Before the start no child was pinned. The buffer is held as a `Vec`, not as a `Box`, so that moving the
-//!   handle does not assert unique access to its content.
+//!   its `live` bit is set. It is accessed only by its [`LiveChild`], which exists for live children only, one at a time.
+//!   Children are dropped in place, and none is left when the buffer is freed; so they may be pinned. Before the start no
+//!   child was pinned. The buffer is held as a `Vec`, not as a `Box`, so that moving the handle does not assert unique access
+//!   to its content.
 //! - KEPT: a cell holds a value exactly while its `kept` bit is set. The bit is set after the child was dropped and the value
 //!   was written, and unset before the value is dropped or taken.
 
@@ -119,8 +119,11 @@ impl<'a, C, K, X> Group<'a, C, K, X> {
 }
 
 impl<C, P, K, X> Drop for Buffer<C, P, K, X> {
+    #[inline]
     fn drop(&mut self) {
-        self.drop_left();
+        if self.started.is_some() {
+            self.drop_left();
+        }
     }
 }
 
@@ -230,7 +233,7 @@ where
     #[inline]
     fn is_live(self: Pin<&mut Self>) -> bool {
         match &self.started {
-            Some(started) => started.block.live_count() != 0,
+            Some(started) => started.block.has_live(),
             None => !self.children.is_empty(),
         }
     }
@@ -252,7 +255,7 @@ where
         // SAFETY: the length shrinks. From here on the `live` bits, all set, own the children (IN-PLACE); nothing
         // panics before they do.
         unsafe { this.children.set_len(0) };
-        this.started = Some(Started { block, cells, stopped: None });
+        this.started.get_or_insert(Started { block, cells, stopped: None });
     }
 
     fn rearm(self: Pin<&mut Self>, waker: &Waker) {
@@ -312,18 +315,13 @@ where
     fn take_kept(self: Pin<&mut Self>) -> Vec<K> {
         let started = &mut self.get_mut().started;
         // Before anything is taken, so that after a panic here everything is still dropped.
-        assert!(started.as_ref().is_none_or(|started| started.block.kept_count() == started.block.children()));
-        match started.take() {
-            Some(Started { block, cells, .. }) => {
-                // SAFETY: all `kept` bits are set (KEPT), and go with the block.
-                let kept = unsafe { cells.assume_init() }.into_vec();
-                // This drops the parent's waker, whose destructor may panic. At the end of the scope a panic would leak
-                // `kept`.
-                drop(block);
-                kept
-            }
-            None => Vec::new(),
-        }
+        assert!(started.as_ref().is_none_or(|started| started.block.keeps_all()));
+        let Some(Started { cells, .. }) = started else { return Vec::new() };
+        // SAFETY: all `kept` bits are set (KEPT), and go with the block.
+        let kept = unsafe { mem::take(cells).assume_init() }.into_vec();
+        // This drops the parent's waker, whose destructor may panic; `kept` is dropped then.
+        *started = None;
+        kept
     }
 
     fn take_stop(self: Pin<&mut Self>, _: usize) -> X {
@@ -348,8 +346,10 @@ where
 
     fn clear(self: Pin<&mut Self>) {
         let this = self.get_mut();
-        this.drop_left();
-        this.started = None;
+        if this.started.is_some() {
+            this.drop_left();
+            this.started = None;
+        }
         this.children = Vec::new();
     }
 }

@@ -5,7 +5,7 @@
 
 use alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;
-use core::cell::Cell;
+use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
 
 use super::parent::{Hints, Parent};
@@ -29,12 +29,11 @@ pub(super) struct Group {
     /// The children that were woken and not polled since.
     pub(super) ready: AtomicUsize,
     pub(super) number: usize,
-    pub(super) marks: Cell<Marks>,
+    pub(super) marks: UnsafeCell<Marks>,
     _room: [usize; 3],
 }
 
 /// What the owner records of the children of a group.
-#[derive(Clone, Copy)]
 pub(super) struct Marks {
     /// Those that have not ended.
     pub(super) live: usize,
@@ -93,7 +92,7 @@ pub(super) fn make(children: usize) -> NonNull<Header> {
             group_of(header, number).write(Group {
                 ready: AtomicUsize::new(0),
                 number,
-                marks: Cell::new(Marks { live, kept: 0, cloned: 0 }),
+                marks: UnsafeCell::new(Marks { live, kept: 0, cloned: 0 }),
                 _room: [0; 3],
             });
         }

@@ -91,6 +91,13 @@ impl Hints {
         self.0 == 0
     }
 
+    /// The next hinted word from this one on, where each has a hint of its own. `from` is at most their number.
+    #[inline]
+    pub(crate) fn next_of_few(self, from: usize) -> Option<usize> {
+        let ahead = self.0 >> from;
+        (ahead != 0).then(|| from + ahead.trailing_zeros() as usize)
+    }
+
     /// The next hinted word from this one on, of so many.
     #[inline]
     pub(crate) fn next(self, mut from: usize, words: usize) -> Option<usize> {

@@ -8,7 +8,7 @@ use core::ops::Range;
 use core::task::Waker;
 
 use super::block::{Group, Lazy, Marks};
-use super::parent::WOKEN;
+use super::parent::{Hints, WOKEN};
 use super::sync::{AtomicUsize, Ordering, WIDTH};
 use super::waker::{Lent, raw_of};
 use super::{WakerBlock, bit, take_bits};
@@ -58,40 +58,44 @@ impl Pass {
     /// The number of the next marked group in the range, and which of its positions are in the range. Removes the mark.
     #[inline]
     pub(super) fn next_marked(&mut self, block: &WakerBlock) -> Option<(usize, usize)> {
-        let end = self.range.end.div_ceil(WIDTH).min(block.groups());
         let parent = &block.header()?.parent;
-        let words = block.summary_words();
-        while self.next < end {
-            // `None`: no child was woken, the gather was polled for another reason.
-            let hints = parent.woken()?;
-            let number;
-            if words == 0 {
-                number = hints.next(self.next, end)?;
-            } else {
-                let word = hints.next(self.next / WIDTH, end.div_ceil(WIDTH))?;
-                let ahead = usize::MAX << self.next.saturating_sub(word * WIDTH);
-                let marked = block.summary(word).load(Ordering::Acquire) & ahead;
-                if marked == 0 {
-                    self.next = (word + 1) * WIDTH;
-                    continue;
-                }
-                number = word * WIDTH + marked.trailing_zeros() as usize;
-                if number >= end {
-                    return None;
-                }
+        // `None`: no child was woken, the gather was polled for another reason.
+        while let Some(hints) = parent.woken() {
+            let number = match block.summary_words() {
+                // Each group has a hint of its own.
+                0 => hints.next_of_few(self.next)?,
+                words => self.next_in_summary(block, words, hints)?,
+            };
+            let first = number * WIDTH;
+            if first >= self.range.end {
+                break;
             }
             self.next = number + 1;
-            let ahead = mask(self.range.start, number * WIDTH) & !mask(self.range.end, number * WIDTH);
+            let ahead = mask(self.range.start, first) & !mask(self.range.end, first);
             // If none of them has its turn, the group keeps its mark.
             // SAFETY: COUNTED, WITHIN.
             if unsafe { block.group_at(number).as_ref() }.ready.load(Ordering::Acquire) & ahead != 0 {
-                if words != 0 {
+                if block.summary_words() != 0 {
                     block.summary(number / WIDTH).fetch_and(!bit(number), Ordering::AcqRel);
                 }
                 return Some((number, ahead));
             }
         }
         None
+    }
+
+    /// The number of the next group that is marked in the words of the summary.
+    fn next_in_summary(&self, block: &WakerBlock, words: usize, hints: Hints) -> Option<usize> {
+        let mut next = self.next;
+        loop {
+            let word = hints.next(next / WIDTH, words)?;
+            let ahead = usize::MAX << next.saturating_sub(word * WIDTH);
+            let marked = block.summary(word).load(Ordering::Acquire) & ahead;
+            if marked != 0 {
+                return Some(word * WIDTH + marked.trailing_zeros() as usize);
+            }
+            next = (word + 1) * WIDTH;
+        }
     }
 }
 
@@ -134,21 +138,21 @@ impl Turn {
     }
 }
 
-/// A group whose children are visited. Its marks are copied to here, where the compiler can keep them in registers, and are
-/// written back at the end, even after a panic.
+/// A group whose children are visited. What has ended is written down at the end, even after a panic.
 pub(crate) struct OpenGroup<'a> {
     block: &'a Lazy,
     /// `None` for a small group.
     group: Option<&'a Group>,
     /// The index of its first child.
     first: usize,
-    marks: Marks,
+    marks: &'a mut Marks,
+    /// Here, until the group is closed, the compiler can keep it in a register.
+    live: usize,
     turn: Turn,
     /// Those that have woken themselves in this visit.
     woken: usize,
-    only: &'a mut Marks,
     left_woken: &'a mut usize,
-    live_count: &'a mut usize,
+    live_groups: &'a mut usize,
 }
 
 impl<'a> OpenGroup<'a> {
@@ -156,10 +160,14 @@ impl<'a> OpenGroup<'a> {
     pub(super) fn new(block: &'a mut WakerBlock, number: usize, turn: Turn) -> Self {
         // SAFETY: COUNTED, WITHIN, for as long as the block is borrowed.
         let group = (!block.is_small()).then(|| unsafe { block.group_at(number).as_ref() });
-        let WakerBlock { lazy, live_count, only, woken: left_woken } = block;
-        let marks = group.map_or(*only, |group| group.marks.get());
+        let WakerBlock { lazy, live_groups, only, woken: left_woken } = block;
+        let marks = match group {
+            // SAFETY: OWNED, for as long as the block is borrowed.
+            Some(group) => unsafe { &mut *group.marks.get() },
+            None => only,
+        };
         let first = number * WIDTH;
-        OpenGroup { block: lazy, group, first, marks, turn, woken: 0, only, left_woken, live_count }
+        OpenGroup { block: lazy, group, first, live: marks.live, marks, turn, woken: 0, left_woken, live_groups }
     }
 
     #[inline]
@@ -170,13 +178,13 @@ impl<'a> OpenGroup<'a> {
     /// The positions of the live children from this index on.
     #[inline]
     pub(crate) fn live(&self, from: usize) -> Positions {
-        Positions(self.marks.live & mask(from, self.first))
+        Positions(self.live & mask(from, self.first))
     }
 
     /// The positions of the children that are live or whose output is kept.
     #[inline]
     pub(crate) fn left(&self) -> Positions {
-        Positions(self.marks.live | self.marks.kept)
+        Positions(self.live | self.marks.kept)
     }
 
     /// The positions of the children from this index on whose output is kept.
@@ -187,7 +195,7 @@ impl<'a> OpenGroup<'a> {
 
     #[inline]
     pub(crate) fn is_live(&self, position: usize) -> bool {
-        self.marks.live & bit(position) != 0
+        self.live & bit(position) != 0
     }
 
     #[inline]
@@ -204,7 +212,7 @@ impl<'a> OpenGroup<'a> {
     /// The child has ended.
     #[inline]
     pub(crate) fn end(&mut self, position: usize) {
-        self.marks.live &= !bit(position);
+        self.live &= !bit(position);
     }
 
     /// The word of the woken children. In a small group, which has it once there is a block, it also has [`WOKEN`].
@@ -284,26 +292,20 @@ impl<'a> OpenGroup<'a> {
 impl Drop for OpenGroup<'_> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn drop(&mut self) {
-        let Marks { live, .. } = self.marks;
+        let live = self.live;
         // Ended children are never polled again, so discard their wakes.
         let no_child = if self.group.is_none() { WOKEN } else { 0 };
         self.take_ready(!live & !no_child);
         let left = self.turn.taken.rotate_left(self.turn.rotation) | self.woken & live;
-        let before = match self.group {
-            None => {
-                *self.left_woken |= left;
-                mem::replace(self.only, self.marks)
+        match self.group {
+            None => *self.left_woken |= left,
+            Some(group) if left != 0 || self.turn.is_part && self.block.summary_words() != 0 => {
+                leave(self.block, group, left);
             }
-            Some(group) => {
-                if left != 0 || self.turn.is_part && self.block.summary_words() != 0 {
-                    leave(self.block, group, left);
-                }
-                group.marks.replace(self.marks)
-            }
-        };
-        let ended = before.live & !live;
-        if ended != 0 {
-            *self.live_count -= ended.count_ones() as usize;
+            Some(_) => {}
+        }
+        if mem::replace(&mut self.marks.live, live) != 0 && live == 0 {
+            *self.live_groups -= 1;
         }
     }
 }

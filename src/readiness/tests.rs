@@ -169,7 +169,7 @@ fn a_visit_of_all_takes_the_wakes() {
 fn what_is_written_of_a_group_stays_when_it_is_closed() {
     let children = 2 * WIDTH + 3;
     let mut block = WakerBlock::new(children);
-    assert_eq!(block.live_count(), children);
+    assert!(block.has_live() && !WakerBlock::new(0).has_live());
     {
         let mut group = block.open(2, Turn::NONE);
         assert_eq!(group.live(0).collect::<Vec<_>>(), [0, 1, 2]);
@@ -180,10 +180,24 @@ fn what_is_written_of_a_group_stays_when_it_is_closed() {
         group.set_kept(2, true);
         assert_eq!(group.left().collect::<Vec<_>>(), [1, 2]);
     }
-    assert_eq!((block.live_count(), block.kept_count()), (children - 2, 1));
+    let kept = |block: &WakerBlock| (0..children).filter(|child| block.is_kept(*child)).collect::<Vec<_>>();
+    assert_eq!(kept(&block), [2 * WIDTH + 2]);
     assert!(block.is_live(2 * WIDTH + 1) && !block.is_live(2 * WIDTH) && !block.is_live(children));
     block.open(2, Turn::NONE).set_kept(2, false);
-    assert_eq!(block.kept_count(), 0);
+    assert_eq!(kept(&block), []);
+    for number in 0..3 {
+        assert!(block.has_live() && !block.keeps_all());
+        let mut group = block.open(number, Turn::NONE);
+        for position in 0..WIDTH.min(children - number * WIDTH) {
+            if group.is_live(position) {
+                group.end(position);
+            }
+            group.set_kept(position, true);
+        }
+    }
+    assert!(!block.has_live() && block.keeps_all());
+    block.open(1, Turn::NONE).set_kept(0, false);
+    assert!(!block.keeps_all());
     // Where the last group is full there is none behind it.
     assert!(!WakerBlock::new(WIDTH).is_live(WIDTH));
 }
