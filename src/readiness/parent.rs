@@ -102,9 +102,7 @@ impl Hints {
     #[inline]
     pub(crate) fn next(self, mut from: usize, words: usize) -> Option<usize> {
         if words <= HINTS {
-            // Each has a hint of its own.
-            let next = if from < words { from + (self.0 >> from).trailing_zeros() as usize } else { words };
-            return (next < words).then_some(next);
+            return if from < words { self.next_of_few(from) } else { None };
         }
         while from < words {
             let position = Self::position(from);

@@ -15,9 +15,9 @@
 //! called after the cause is set unless the group reports, and its future is dropped after the children. See [`world`] and
 //! [`waiter`].
 //!
-//! `GATHER_FAULTS=all` runs every case, `GATHER_FAULTS=1000` about one in a thousand. Without it every third course is
-//! taken, and of those with a stream or a closure every thirteenth; each combination of the matrix that is in these is run at
-//! least once, and of all cases one in some more.
+//! `GATHER_FAULTS=all` runs every case, and of those with a second fault one in 2000; `GATHER_FAULTS=1000` about one case in
+//! a thousand. Without it every third course is taken, and of those with a stream or a closure every thirteenth; each
+//! combination of the matrix that is in these is run at least once, and of all cases one in some more.
 //! `GATHER_FAULTS_TRACE=1` prints each case before it is run, for one that ends the process.
 
 #![cfg(feature = "alloc")]
@@ -262,7 +262,7 @@ fn part(container: Container, group: Group, sample: Sample) -> Counts {
 /// A second fault after the first one, also while that unwinds.
 fn second(course: &Course, first: Fault, before: &Run, sample: Sample, counts: &mut Counts) {
     let sample = match sample {
-        Sample::All => Sample::OneIn(200),
+        Sample::All => Sample::OneIn(2000),
         Sample::OneIn(count) | Sample::EachAndOneIn(count) => Sample::OneIn(3 * count),
     };
     let scattered = scattered((course, first));
