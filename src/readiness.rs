@@ -196,8 +196,7 @@ impl WakerBlock {
     /// Whether the output of every child is kept.
     #[inline]
     pub(crate) fn keeps_all(&self) -> bool {
-        let is_full = |number| self.marks_of(number).kept == low_bits(self.children() - number * WIDTH);
-        if self.is_small() { is_full(0) } else { (0..self.groups()).all(is_full) }
+        (0..self.groups()).all(|number| self.marks_of(number).kept == low_bits(self.children() - number * WIDTH))
     }
 
     /// The children of a group, to be visited.
